@@ -1,0 +1,82 @@
+"""Where text came from, and what is wrong with it.
+
+A `Span` points into a `Source`; a `Diagnostic` is an error or warning at a span, with a hint.
+Every later stage keeps spans, so that any finding can name file, line and column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input text. `name` is what messages call it ("rules.v4", "<stdin>", "iptables-save")."""
+
+    name: str
+    text: str = field(repr=False)
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        return tuple(line.rstrip("\r") for line in self.text.split("\n"))
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (1-based), without its line end; "" past the end."""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of one line: 1-based line, 1-based first column, and the column after the last."""
+
+    source: Source = field(repr=False)
+    line: int
+    column: int
+    end_column: int
+
+    @property
+    def text(self) -> str:
+        return self.source.line(self.line)[self.column - 1 : self.end_column - 1]
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One thing wrong in the input. `severity` is "error" or "warning"; `hint` says what to do."""
+
+    span: Span
+    message: str
+    hint: str = ""
+    severity: str = "error"
+
+    def render(self) -> str:
+        """file:line:column, the message, the line with a caret below it, and the hint."""
+        head = f"{self.span}: {self.severity}: {self.message}"
+        line = self.span.source.line(self.span.line)
+        # Tabs stay tabs in the margin, so that the caret stands below its column.
+        margin = "".join("\t" if c == "\t" else " " for c in line[: self.span.column - 1])
+        marker = "^" + "~" * (max(self.span.end_column - self.span.column, 1) - 1)
+        parts = [head, f"    {line}", f"    {margin}{marker}"]
+        if self.hint:
+            parts.append(f"    hint: {self.hint}")
+        return "\n".join(parts)
+
+
+class InputError(Exception):
+    """The input is wrong. Carries all diagnostics of the file, in the order of the lines."""
+
+    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+        self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.span.line, d.span.column)))
+        super().__init__("\n".join(d.render() for d in self.diagnostics))
+
+
+class UserError(Exception):
+    """Something the user can mend, with no place in a file: what is wrong, and a way out."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message, self.hint = message, hint
+        super().__init__(message + (f"\n    hint: {hint}" if hint else ""))
