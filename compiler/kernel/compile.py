@@ -1,0 +1,128 @@
+"""C text to BPF instructions and maps, by BCC with our own headers.
+
+BCC loads nothing itself: it can set neither program flags nor kfunc calls, so the instructions, in which
+the descriptors of the maps already stand, are handed to `syscall.prog_load`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.resources
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .bcc_import import import_bcc
+from .errors import KernelError, last_lines
+
+FUNCTION = "xdptables"
+
+
+@dataclass(frozen=True)
+class CompiledProgram:
+    """Instructions with the descriptors of live maps in them. `maps`: descriptors by name, owned by `bcc`.
+
+    The descriptors close when `bcc` is collected, so keep this value until the program is loaded and filled.
+    """
+
+    instructions: bytes = field(repr=False)
+    license: str
+    maps: Mapping[str, int]
+    bcc: Any = field(repr=False)
+
+
+def compile_program(c_text: str) -> CompiledProgram:
+    """Raises UserError when BCC is missing, KernelError when it refuses the text."""
+    bcc = import_bcc()
+    said = ""
+    try:
+        with _environment(), _captured_output() as log:
+            try:
+                module = bcc.BPF(text=c_text.encode())
+            finally:
+                said = log()
+    except Exception as e:  # BCC raises plain Exception
+        raise KernelError(
+            f"the generated C program does not compile: {e}",
+            _diagnostics(said),
+            "this is a defect of xdptables",
+        ) from e
+    lib = bcc.lib
+    name = FUNCTION.encode()
+    size = lib.bpf_function_size(module.module, name)
+    if not size:
+        raise KernelError(f"the generated C program has no function {FUNCTION}()")
+    instructions = ctypes.string_at(lib.bpf_function_start(module.module, name), size)
+    return CompiledProgram(
+        instructions, lib.bpf_module_license(module.module).decode(), _map_fds(lib, module.module), module
+    )
+
+
+def _map_fds(lib: Any, module: Any) -> dict[str, int]:
+    # BCC's Python declares neither; a pointer would be cut to an int.
+    lib.bpf_num_tables.restype, lib.bpf_num_tables.argtypes = ctypes.c_size_t, [ctypes.c_void_p]
+    lib.bpf_table_name.restype = ctypes.c_char_p
+    lib.bpf_table_name.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    names = [lib.bpf_table_name(module, number) for number in range(lib.bpf_num_tables(module))]
+    return {name.decode(): lib.bpf_table_fd(module, name) for name in names}
+
+
+def _version_code() -> int:
+    match = re.match(r"(\d+)\.(\d+)", platform.release())
+    major, minor = (int(match[1]), int(match[2])) if match else (5, 10)
+    return (major << 16) + (minor << 8)
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    """Point BCC at our headers; without this it looks for those of the running kernel."""
+    headers = importlib.resources.files("xdptables.templates").joinpath("headers")
+    wanted = {"BCC_KERNEL_SOURCE": str(headers), "BCC_LINUX_VERSION_CODE": str(_version_code())}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _captured_output() -> Iterator[Callable[[], str]]:
+    """clang and BCC write past sys.stdout, to descriptors 1 and 2. Yields a function: what they wrote."""
+    libc = ctypes.CDLL(None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    libc.fflush(None)
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(1), os.dup(2)
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+
+        def written() -> str:
+            libc.fflush(None)
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            yield written
+        finally:
+            libc.fflush(None)  # BCC's warnings wait in C's buffer, and would come out among ours
+            for number, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+def _diagnostics(said: str) -> str:
+    lines = [line for line in said.splitlines() if not line.startswith("WARNING: ")]
+    start = next((i for i, line in enumerate(lines) if "error:" in line), 0)
+    return last_lines("\n".join(lines[start : start + 25]))

@@ -1,0 +1,116 @@
+"""What the program knows of the host, written to its maps; and its counters, read from them."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..host.facts import HostFacts
+from . import syscall
+from .errors import KernelError
+
+FLAG_FORWARDS4 = 1
+FLAG_FORWARDS6 = 2
+FLAG_MC_FORWARDING4 = 4
+FLAG_MC_FORWARDING6 = 8
+FLAG_BC_FORWARDING = 16
+
+LOCAL = 1
+BROADCAST = 2
+
+CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleCounter:
+    packets: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """`rules`: by slot. `verdicts`: by the number that the program gives each of its outcomes."""
+
+    rules: tuple[RuleCounter, ...] = ()
+    verdicts: tuple[int, ...] = ()
+
+
+def flags(host: HostFacts) -> int:
+    pairs = (
+        (host.forwards4, FLAG_FORWARDS4),
+        (host.forwards6, FLAG_FORWARDS6),
+        (host.mc_forwarding4, FLAG_MC_FORWARDING4),
+        (host.mc_forwarding6, FLAG_MC_FORWARDING6),
+        (host.bc_forwarding, FLAG_BC_FORWARDING),
+    )
+    return sum(bit for is_set, bit in pairs if is_set)
+
+
+def fill(maps: Mapping[str, int], host: HostFacts) -> None:
+    """Make the maps say what `host` says; on a running program too: what is gone is deleted first."""
+    if CONFIG in maps:
+        mac = int(host.interface.mac.replace(":", "") or "0", 16)
+        for index, value in enumerate((mac, flags(host))):
+            syscall.map_update(maps[CONFIG], struct.pack("=I", index), struct.pack("=Q", value))
+    # An address in both counts as broadcast, of which fewer packets are dropped.
+    if LOCAL4 in maps:
+        _sync(maps[LOCAL4], LOCAL4, prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST))
+    if LOCAL6 in maps:
+        _sync(maps[LOCAL6], LOCAL6, prefixes(host.local6, LOCAL))
+
+
+def prefixes(cidrs: tuple[str, ...], value: int) -> dict[bytes, bytes]:
+    """Keys and values of an LPM trie, from CIDR text."""
+    networks = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+    return {
+        struct.pack("=I", network.prefixlen) + network.network_address.packed: struct.pack("=I", value)
+        for network in networks
+    }
+
+
+def _sync(fd: int, name: str, wanted: dict[bytes, bytes]) -> None:
+    info = syscall.map_info(fd)
+    if len(wanted) > info.max_entries:
+        raise KernelError(
+            f"this host has {len(wanted)} local prefixes, and the map {name} holds {info.max_entries}",
+            hint="this is a limit of the generated program",
+        )
+    for key in list(syscall.map_keys(fd, info.key_size)):
+        if key not in wanted:
+            syscall.map_delete(fd, key)
+    for key, value in wanted.items():
+        syscall.map_update(fd, key, value)
+
+
+def read_counters(maps: Mapping[str, int]) -> Counters:
+    """Summed over the CPUs. Not one instant: packets go on being counted while this reads."""
+    rules = _sums(maps[RULES], 2) if RULES in maps else []
+    verdicts = _sums(maps[VERDICTS], 1) if VERDICTS in maps else []
+    return Counters(tuple(RuleCounter(p, b) for p, b in rules), tuple(v for (v,) in verdicts))
+
+
+def _sums(fd: int, words: int) -> list[tuple[int, ...]]:
+    """Each entry of a per-CPU array of `words` u64, summed over the CPUs."""
+    info = syscall.map_info(fd)
+    if info.value_size != 8 * words:
+        raise KernelError(f"the map {info.name} has values of {info.value_size} bytes, not {8 * words}")
+    cpus = possible_cpus()
+    sums = []
+    for index in range(info.max_entries):
+        raw = syscall.map_lookup(fd, struct.pack("=I", index), info.value_size * cpus) or b""
+        values = struct.unpack(f"={len(raw) // 8}Q", raw)
+        sums.append(tuple(sum(values[word::words]) for word in range(words)))
+    return sums
+
+
+def possible_cpus() -> int:
+    """How many CPUs per-CPU maps hold values for: also those that are not plugged in."""
+    text = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    count = 0
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        count += int(last or first) - int(first) + 1
+    return count

@@ -1,0 +1,262 @@
+"""bpf(2) by ctypes: programs, maps, pins and test runs, without any library.
+
+`union bpf_attr` is written as packed bytes; the offsets are the kernel's and never change.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import KernelError, last_lines
+
+_NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 351}
+_NUMBER = _NUMBERS.get(platform.machine(), 280)  # arm64, riscv64 and all later ones
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 1, 2, 3, 4, 5, 6, 7
+_TEST_RUN, _PROG_BY_ID, _MAP_BY_ID, _INFO, _UPDATE_BATCH = 10, 13, 14, 15, 26
+_TYPE_XDP, _ATTACH_XDP, _XDP_HAS_FRAGS = 6, 37, 1 << 5
+_LOG_SIZE = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedProgram:
+    """A descriptor of a program in the kernel. `frags`: it may be given frames of several buffers."""
+
+    fd: int
+    frags: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProgInfo:
+    """`load_time` (ns since boot) beside `id` tells a program from a later one that got the same id."""
+
+    id: int
+    type: int
+    tag: str
+    load_time: int
+    name: str
+    map_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapInfo:
+    id: int
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    name: str
+
+
+def _bpf(command: int, attr: bytes | ctypes.Array[ctypes.c_char]) -> int:
+    buffer = ctypes.create_string_buffer(attr, len(attr)) if isinstance(attr, bytes) else attr
+    result: int = _libc.syscall(_NUMBER, command, buffer, len(buffer))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+def _address(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    return ctypes.addressof(buffer)
+
+
+def _bytes(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(data, max(len(data), 1))
+
+
+def prog_load(
+    instructions: bytes, license: str, *, name: str = "xdptables", fd_array: Sequence[int] = ()
+) -> LoadedProgram:
+    """Load an XDP program; `fd_array` holds the BTF descriptors of the modules whose kfuncs it calls.
+
+    Raises KernelError with the end of the verifier's log.
+    """
+    last: OSError | None = None
+    for flags in (_XDP_HAS_FRAGS, 0):
+        try:
+            return LoadedProgram(_prog_load(instructions, license, name, flags, fd_array, None), flags != 0)
+        except OSError as e:
+            last = e
+            if e.errno != errno.EINVAL:  # what a kernel that does not know the flag answers
+                break
+    assert last is not None
+    log = ctypes.create_string_buffer(_LOG_SIZE)
+    for flags in (_XDP_HAS_FRAGS, 0):
+        try:
+            fd = _prog_load(instructions, license, name, flags, fd_array, log)
+        except OSError as e:
+            last = e
+            if log.value:
+                break
+        else:
+            return LoadedProgram(fd, flags != 0)
+    if last.errno in (errno.EPERM, errno.EACCES) and not log.value:
+        raise KernelError(
+            f"the kernel does not let this process load a program: {last.strerror}",
+            hint="kernel lockdown or a security module may forbid BPF",
+        )
+    raise KernelError(
+        f"the kernel refuses the program: {last.strerror}",
+        last_lines(log.value.decode(errors="replace")),
+        "this is a defect of xdptables, not of your rules",
+    )
+
+
+def _prog_load(
+    instructions: bytes,
+    license: str,
+    name: str,
+    flags: int,
+    fd_array: Sequence[int],
+    log: ctypes.Array[ctypes.c_char] | None,
+) -> int:
+    code, text = _bytes(instructions), _bytes(license.encode() + b"\0")
+    fds = _bytes(struct.pack(f"={len(fd_array)}i", *fd_array))
+    attr = struct.pack(
+        "=IIQQIIQII16sII48xQ",
+        _TYPE_XDP,
+        len(instructions) // 8,
+        _address(code),
+        _address(text),
+        1 if log else 0,
+        len(log) if log else 0,
+        _address(log) if log else 0,
+        0,
+        flags,
+        name.encode()[:15],
+        0,
+        _ATTACH_XDP,
+        _address(fds) if fd_array else 0,
+    )
+    return _bpf(_PROG_LOAD, attr)
+
+
+def test_run(
+    prog_fd: int, frame: bytes, ingress_ifindex: int | None = None, repeat: int = 1, rx_queue: int = 0
+) -> tuple[int, bytes, int]:
+    """Run the program on one Ethernet frame: (verdict, the frame after it, nanoseconds a run).
+
+    The interface is looked up in the network namespace of the calling thread. The kernel refuses
+    frames shorter than an Ethernet header.
+    """
+    if len(frame) < 14:
+        raise ValueError("a frame needs the 14 bytes of an Ethernet header")
+    data, out = _bytes(frame), ctypes.create_string_buffer(len(frame) + 512)
+    context = b""
+    if ingress_ifindex is not None:
+        context = struct.pack("=IIIIII", 0, len(frame), 0, ingress_ifindex, rx_queue, 0)
+    ctx = _bytes(context)
+    attr = _bytes(
+        struct.pack(
+            "=IIIIQQIIIIQQIIII",
+            *(prog_fd, 0, len(frame), len(out), _address(data), _address(out), repeat, 0),
+            *(len(context), 0, _address(ctx) if context else 0, 0, 0, 0, 0, 0),
+        )
+    )
+    _bpf(_TEST_RUN, attr)
+    verdict, size, nanoseconds = struct.unpack("=4xI4xI20xI40x", attr.raw)
+    return verdict, out.raw[:size], nanoseconds
+
+
+def prog_info(fd: int) -> ProgInfo:
+    count = struct.unpack_from("=I", _info(fd, b"", 80), 52)[0]
+    ids = ctypes.create_string_buffer(max(count, 1) * 4)
+    request = struct.pack("=52xIQ", count, _address(ids))
+    raw = _info(fd, request, 80)
+    kind, number, tag, load_time, count = struct.unpack_from("=II8s24xQ4xI", raw)
+    map_ids = struct.unpack_from(f"={count}I", ids.raw) if count else ()
+    return ProgInfo(number, kind, tag.hex(), load_time, _text(raw[64:80]), tuple(map_ids))
+
+
+def map_info(fd: int) -> MapInfo:
+    raw = _info(fd, b"", 80)
+    kind, number, key_size, value_size, entries = struct.unpack_from("=5I", raw)
+    return MapInfo(number, kind, key_size, value_size, entries, _text(raw[24:40]))
+
+
+def _info(fd: int, request: bytes, size: int) -> bytes:
+    info = ctypes.create_string_buffer(request.ljust(size, b"\0"), size)
+    _bpf(_INFO, struct.pack("=IIQ", fd, size, _address(info)))
+    return info.raw
+
+
+def _text(raw: bytes) -> str:
+    return raw.split(b"\0", 1)[0].decode(errors="replace")
+
+
+def prog_fd_by_id(prog_id: int) -> int:
+    return _bpf(_PROG_BY_ID, struct.pack("=III", prog_id, 0, 0))
+
+
+def map_fd_by_id(map_id: int) -> int:
+    return _bpf(_MAP_BY_ID, struct.pack("=III", map_id, 0, 0))
+
+
+def obj_pin(fd: int, path: Path) -> None:
+    name = _bytes(os.fsencode(path) + b"\0")
+    _bpf(_OBJ_PIN, struct.pack("=QII", _address(name), fd, 0))
+
+
+def obj_get(path: Path) -> int:
+    name = _bytes(os.fsencode(path) + b"\0")
+    return _bpf(_OBJ_GET, struct.pack("=QII", _address(name), 0, 0))
+
+
+def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:
+    """`value_size` is what the kernel writes: for a per-CPU map, that of all possible CPUs."""
+    k, value = _bytes(key), ctypes.create_string_buffer(value_size)
+    try:
+        _bpf(_MAP_LOOKUP, struct.pack("=IxxxxQQQ", fd, _address(k), _address(value), 0))
+    except FileNotFoundError:
+        return None
+    return value.raw
+
+
+def map_update(fd: int, key: bytes, value: bytes) -> None:
+    k, v = _bytes(key), _bytes(value)
+    _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _address(k), _address(v), 0))
+
+
+def map_delete(fd: int, key: bytes) -> None:
+    k = _bytes(key)
+    _bpf(_MAP_DELETE, struct.pack("=IxxxxQQQ", fd, _address(k), 0, 0))
+
+
+def map_keys(fd: int, key_size: int) -> Iterator[bytes]:
+    """All keys; do not change the map meanwhile."""
+    following = ctypes.create_string_buffer(key_size)
+    current: ctypes.Array[ctypes.c_char] | None = None
+    while True:
+        try:
+            _bpf(
+                _MAP_NEXT_KEY,
+                struct.pack("=IxxxxQQQ", fd, _address(current) if current else 0, _address(following), 0),
+            )
+        except FileNotFoundError:
+            return
+        yield following.raw
+        current = _bytes(following.raw)
+
+
+def map_update_batch(fd: int, keys: Sequence[bytes], values: Sequence[bytes]) -> None:
+    """Many entries in one call, or one by one where the kernel or the kind of map has no batches."""
+    if not keys:
+        return
+    k, v = _bytes(b"".join(keys)), _bytes(b"".join(values))
+    attr = _bytes(struct.pack("=QQQQIIQQ", 0, 0, _address(k), _address(v), len(keys), fd, 0, 0))
+    try:
+        _bpf(_UPDATE_BATCH, attr)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, 524):  # 524: ENOTSUPP
+            raise
+        for key, value in zip(keys, values, strict=True):
+            map_update(fd, key, value)

@@ -1,0 +1,1 @@
+/* Instruction classes and modes, for macros in BCC's bpf.h that the program does not use. */

@@ -1,0 +1,1 @@
+/* Empty on purpose: BCC brings its own copy of it. */

@@ -1,0 +1,1 @@
+/* BCC's helpers include it and use nothing of it. */
