@@ -174,7 +174,7 @@ def unload_program(ifname: str, *, netns: str = "") -> Status:
         programs = attach.attached(ifindex)
         number = _our_program(key, programs)
         if number is None:
-            if mended:
+            if mended and not programs:
                 return Status(None, ifname, False, problems=tuple(mended))
             raise _nothing_to_unload(ifname, programs)
         before = state.read(key)

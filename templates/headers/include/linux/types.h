@@ -18,6 +18,9 @@ typedef int pid_t;
 typedef _Bool bool;
 
 #define __aligned_u64 __u64 __attribute__((aligned(8)))
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
 #define NULL ((void *)0)
 #define true 1
 #define false 0
