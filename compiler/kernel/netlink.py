@@ -5,6 +5,7 @@ A netlink socket belongs to the network namespace of the thread that opens it, s
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -39,10 +40,10 @@ def links(ifindex: int | None = None) -> list[Link]:
     flags = _REQUEST | (_DUMP if ifindex is None else 0)
     try:
         return [_link(body) for kind, body in _talk(_GETLINK, flags, header) if kind == _NEWLINK]
-    except NetlinkError:
-        if ifindex is None:
-            raise
-        return []
+    except NetlinkError as e:
+        if e.errno == errno.ENODEV:  # nothing else proves that it is gone
+            return []
+        raise
 
 
 def set_xdp(ifindex: int, prog_fd: int, flags: int, expected_fd: int | None = None) -> None:
