@@ -1,0 +1,52 @@
+"""The matches on IPv6 extension headers: ip6t_ipv6header.c, ip6t_frag.c, ip6t_hbh.c, ip6t_rt.c."""
+
+from __future__ import annotations
+
+from ..rules.model import Match
+from .answers import Answer, Sight, known
+from .packet import DSTOPTS, ESP, FRAGMENT, HOPOPTS, NONE, ROUTING
+
+# ip6t_ipv6header.h
+_BITS = {HOPOPTS: 0x80, DSTOPTS: 0x40, ROUTING: 0x20, FRAGMENT: 0x10}
+_ESP_BIT, _NONE_BIT, _PROTO_BIT = 0x04, 0x02, 0x01
+_NAMES = {
+    **dict.fromkeys(("hop", "hop-by-hop", "0"), 0x80),
+    **dict.fromkeys(("dst", "ipv6-opts", "60"), 0x40),
+    **dict.fromkeys(("route", "ipv6-route", "43"), 0x20),
+    **dict.fromkeys(("frag", "ipv6-frag", "44"), 0x10),
+    **dict.fromkeys(("auth", "ah", "51"), 0x08),
+    **dict.fromkeys(("esp", "50"), 0x04),
+    **dict.fromkeys(("none", "ipv6-nonxt", "59"), 0x02),
+    **dict.fromkeys(("prot", "proto", "protocol", "255"), 0x01),
+}
+
+
+def ipv6header(match: Match, sight: Sight) -> Answer:
+    option = match.option("--header")
+    if option is None or not option.words or not sight.reads("exthdr"):
+        return Answer.MAYBE
+    wanted = 0
+    for name in ",".join(w.text for w in option.words).split(","):
+        if name not in _NAMES:
+            return Answer.MAYBE
+        wanted |= _NAMES[name]
+    found = 0
+    for extension in sight.packet.extensions:
+        found |= _BITS[extension]
+    found |= {ESP: _ESP_BIT, NONE: _NONE_BIT}.get(sight.packet.protocol, _PROTO_BIT)
+    if match.option("--soft"):
+        inverted = 0xFF if option.negated else 0
+        return known(not (found ^ wanted ^ inverted) & wanted)
+    return known((found == wanted) != option.negated)
+
+
+def frag(match: Match, sight: Sight) -> Answer:
+    """No header, no match, whatever the options say and whether they are inverted."""
+    return Answer.MAYBE if sight.packet.fragment or sight.flow_only else Answer.NO
+
+
+def header_present(match: Match, sight: Sight) -> Answer:
+    wanted = {"hbh": HOPOPTS, "dst": DSTOPTS, "rt": ROUTING}[match.name]
+    if not sight.reads("exthdr") or wanted in sight.packet.extensions:
+        return Answer.MAYBE
+    return Answer.NO

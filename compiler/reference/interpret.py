@@ -1,0 +1,254 @@
+"""Walk the rules for one frame as netfilter would, in every world that the maybes leave open.
+
+This is the judge of the compiler, so it shares nothing with decisions/, passes/ and emit/, and is
+written for being read, not for speed. docs/semantics.md says why each condition is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import permutations
+
+from ..fields import Family
+from ..host.facts import HostFacts
+from ..rules.model import Rule, Ruleset, Table
+from .answers import Answer, Sight
+from .locality import why_not_local
+from .matches import evaluate, remembers
+from .packet import UDP, Packet, Unreadable, parse
+from .surroundings import NAT_IN_USE, Surroundings, look_around
+from .targets import NAT, changes
+
+#: In the order that a packet for this host meets them.
+HOOKS = (
+    ("raw", "PREROUTING"),
+    ("mangle", "PREROUTING"),
+    ("nat", "PREROUTING"),
+    ("mangle", "INPUT"),
+    ("filter", "INPUT"),
+    ("security", "INPUT"),
+    ("nat", "INPUT"),
+)
+_MOST_STATES = 50_000
+
+
+class Verdict(StrEnum):
+    DROP = "drop"
+    ACCEPT = "accept"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`rule`: of a certain DROP, the rule of the first world found; None for a chain's policy.
+    `hook`: "filter INPUT". `why`: of an undecided one. `trace`: rules visited, in the order of visiting."""
+
+    verdict: Verdict
+    rule: Rule | None = None
+    hook: str = ""
+    why: str = ""
+    trace: tuple[tuple[Rule, Answer], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where one world stands. `stack`: chain and index of the next rule, innermost last; empty: the policy."""
+
+    hook: int
+    stack: tuple[tuple[str, int], ...]
+    changed: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a step of one world leads to: a state, or an end."""
+
+    then: _State | Outcome
+    rule: Rule | None = None
+    answer: Answer = Answer.YES
+
+
+def interpret(rulesets: Sequence[Ruleset], frame: bytes, host: HostFacts, interface: str | None) -> Outcome:
+    """What netfilter does with `frame`, which arrives at `interface`, as far as it is certain."""
+    try:
+        packet = parse(frame)
+    except Unreadable as e:
+        return _undecided(str(e))
+    around = look_around(rulesets, host, packet.family)
+    why = _why_never(packet, host) or around.nothing
+    if why:
+        return _undecided(why)
+    ours = [r for r in rulesets if r.family is packet.family]
+    # Two back ends at one hook: neither order is sure.
+    outcomes = [_Walk(order, packet, host, interface, around).run() for order in permutations(ours)]
+    verdicts = {o.verdict for o in outcomes}
+    return outcomes[0] if len(verdicts) == 1 else _undecided("the order of two back ends matters")
+
+
+def _undecided(why: str, rule: Rule | None = None) -> Outcome:
+    return Outcome(Verdict.UNDECIDED, rule=rule, why=why)
+
+
+def _why_never(packet: Packet, host: HostFacts) -> str:
+    """Why no rule decides such a packet, in any hook."""
+    own = int(host.interface.mac.replace(":", ""), 16) if host.interface.mac else None
+    if packet.pkttype == 0:
+        if own is None:
+            return "the interface's MAC is not known"
+        if packet.mac_dst != own:
+            return "for another MAC"
+    elif host.interface.mac_children or not host.interface.children_complete:
+        return "children of the interface get a copy"
+    if packet.hop_options:
+        return "hop-by-hop options come before every hook"
+    if packet.protocol == UDP and not packet.later_fragment and len(packet.l4) >= 4:
+        ports = {int.from_bytes(packet.l4[:2]), int.from_bytes(packet.l4[2:4])}
+        if ports & {67, 68}:
+            return "DHCP"
+    return ""
+
+
+class _Walk:
+    def __init__(
+        self,
+        rulesets: Sequence[Ruleset],
+        packet: Packet,
+        host: HostFacts,
+        interface: str | None,
+        around: Surroundings,
+    ) -> None:
+        self.packet, self.host, self.interface, self.around = packet, host, interface, around
+        self.hooks: list[tuple[Table, str]] = [
+            (table, chain)
+            for name, chain in HOOKS
+            for table in (r.table(name) for r in rulesets)
+            if table is not None and table.chain(chain) is not None
+        ]
+        self.trace: list[tuple[Rule, Answer]] = []
+
+    def run(self) -> Outcome:
+        """The meet of all worlds. A world that comes to where another one has been ends as that one did."""
+        todo = [self._enter(0, frozenset())]
+        seen: set[_State] = set()
+        ends: list[Outcome] = []
+        while todo:
+            at = todo.pop()
+            if isinstance(at, Outcome):
+                ends.append(at)
+                if at.verdict is Verdict.UNDECIDED or at.verdict is not ends[0].verdict:
+                    break
+                continue
+            if at in seen:
+                continue
+            if len(seen) >= _MOST_STATES:
+                ends = [_undecided("too many worlds")]
+                break
+            seen.add(at)
+            steps = list(self._steps(at))
+            if steps and steps[0].rule is not None:
+                self.trace.append((steps[0].rule, steps[0].answer))
+            todo.extend(s.then for s in reversed(steps))
+        last = ends[-1]
+        if last.verdict is ends[0].verdict or last.verdict is Verdict.UNDECIDED:
+            result = last if last.verdict is Verdict.UNDECIDED else ends[0]
+        else:
+            result = _undecided("some worlds drop, others accept")
+        return Outcome(result.verdict, result.rule, result.hook, result.why, tuple(self.trace))
+
+    def _enter(self, hook: int, changed: frozenset[str]) -> _State | Outcome:
+        if hook == len(self.hooks):
+            why = self._why_not_accepted()
+            return _undecided(why) if why else Outcome(Verdict.ACCEPT)
+        return _State(hook, ((self.hooks[hook][1], 0),), changed)
+
+    def _why_not_accepted(self) -> str:
+        return "NAT may have rewritten it" if self.around.input == NAT_IN_USE else ""
+
+    def _steps(self, at: _State) -> Iterator[_Step]:
+        table, base = self.hooks[at.hook]
+        if not at.stack:
+            chain = table.chain(base)
+            dropped = chain is not None and chain.policy == "DROP"
+            yield _Step(self._drop(at, None) if dropped else self._enter(at.hook + 1, at.changed))
+            return
+        name, index = at.stack[-1]
+        chain = table.chain(name)
+        if chain is None:
+            yield _Step(_undecided(f"no chain {name}"))
+            return
+        if index == len(chain.rules):
+            yield _Step(_State(at.hook, at.stack[:-1], at.changed))
+            return
+        rule = chain.rules[index]
+        answer, effect = self._answer(rule, at)
+        following = _State(at.hook, (*at.stack[:-1], (name, index + 1)), at.changed)
+        if effect:
+            yield _Step(_undecided(f"-m {effect} would count or remember it", rule), rule, answer)
+            return
+        if answer is not Answer.NO:
+            yield _Step(self._obey(rule, at, following, answer), rule, answer)
+        if answer is not Answer.YES:
+            yield _Step(following, rule, answer)
+
+    def _answer(self, rule: Rule, at: _State) -> tuple[Answer, str]:
+        """The rule's answer, and the match with an effect that the packet may have been tested by."""
+        after_conntrack = self.around.conntrack and self.hooks[at.hook][0].name != "raw"
+        conntrack = self.around.conntrack
+        sight = Sight(self.packet, self.host, self.interface, at.changed, conntrack, after_conntrack)
+        result = Answer.YES
+        for match in rule.matches:
+            if remembers(match):
+                return Answer.MAYBE, match.name
+            answer = evaluate(match, sight)
+            if answer is Answer.NO:
+                return Answer.NO, ""
+            if answer is Answer.MAYBE:
+                result = Answer.MAYBE
+        return result, ""
+
+    def _obey(self, rule: Rule, at: _State, following: _State, answer: Answer) -> _State | Outcome:
+        target = rule.target
+        if target is None:
+            return following
+        table = self.hooks[at.hook][0]
+        match target.name:
+            case "ACCEPT":
+                return self._enter(at.hook + 1, at.changed)
+            case "DROP":
+                return self._drop(at, rule)
+            case "RETURN":
+                return _State(at.hook, at.stack[:-1], at.changed)
+        if table.chain(target.name) is not None:
+            # A goto forgets the place that it left; the chain's end is the caller's, or the policy.
+            stack = at.stack[:-1] if target.goto else following.stack
+            return _State(at.hook, (*stack, (target.name, 0)), at.changed)
+        if target.name in NAT:
+            return _undecided("NAT", rule)
+        changed = changes(target) if target.known else None
+        if changed is None:
+            return _undecided(f"{target.name} has an effect, or is unknown", rule)
+        return _State(at.hook, following.stack, at.changed | changed)
+
+    def _drop(self, at: _State, rule: Rule | None) -> Outcome:
+        table, chain = self.hooks[at.hook]
+        why = self._why_not_dropped(table.name, chain, at.changed)
+        if why:
+            return _undecided(why, rule)
+        return Outcome(Verdict.DROP, rule, f"{table.name} {chain}")
+
+    def _why_not_dropped(self, table: str, chain: str, changed: frozenset[str]) -> str:
+        if table == "raw":
+            return ""
+        if table == "nat":
+            return "nat sees only the first packet of a flow"
+        if self.around.after_conntrack:
+            return self.around.after_conntrack
+        if chain == "PREROUTING":
+            return ""
+        if self.packet.options:
+            return "options may be answered, or routed elsewhere"
+        if self.packet.family is Family.IPV4 and self.packet.protocol == 2 and self.host.mc_forwarding4:
+            return "IGMP goes to a routing daemon"
+        return self.around.input or why_not_local(self.packet, self.host, "tos" in changed)

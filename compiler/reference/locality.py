@@ -1,0 +1,59 @@
+"""Is a packet delivered on this host? And is its source one of ours?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import ip_network
+
+from ..fields import Family
+from ..host.facts import HostFacts
+from .packet import Packet
+
+_LIMITED_BROADCAST = 0xFFFFFFFF
+
+
+@lru_cache(maxsize=1024)
+def _bounds(prefix: str) -> tuple[int, int]:
+    network = ip_network(prefix, strict=False)
+    return int(network.network_address), int(network.broadcast_address)
+
+
+def _in_any(address: int, prefixes: Iterable[str]) -> bool:
+    return any(lo <= address <= hi for lo, hi in map(_bounds, prefixes))
+
+
+def is_own_source(packet: Packet, host: HostFacts) -> bool:
+    if packet.family is Family.IPV4:
+        return packet.src >> 24 in (0, 127) or _in_any(packet.src, host.local4)
+    return packet.src in (0, 1) or _in_any(packet.src, host.local6)
+
+
+def why_not_local(packet: Packet, host: HostFacts, tos_rewritten: bool) -> str:
+    """Why the packet may go elsewhere; empty where an INPUT chain's drop is the last word."""
+    if host.log_martians:
+        return "log_martians may log it"
+    four = packet.family is Family.IPV4
+    if host.fwmark_rules4 if four else host.fwmark_rules6:
+        return "routing rules by fwmark"
+    if tos_rewritten and (host.tos_rules4 if four else host.tos_rules6):
+        return "routing rules by tos, which is rewritten before"
+    return _why_not_local4(packet, host) if four else _why_not_local6(packet, host)
+
+
+def _why_not_local4(packet: Packet, host: HostFacts) -> str:
+    dst = packet.dst
+    if dst >> 28 == 0xE:
+        return "multicast routing" if host.mc_forwarding4 else ""
+    if dst == _LIMITED_BROADCAST or _in_any(dst, host.broadcast4):
+        return "directed broadcasts are forwarded" if host.bc_forwarding else ""
+    if _in_any(dst, host.local4):
+        return ""
+    # A host that forwards nowhere drops what is for another in silence.
+    return "not for this host" if host.forwards4 or not host.local4 else ""
+
+
+def _why_not_local6(packet: Packet, host: HostFacts) -> str:
+    if packet.dst >> 120 == 0xFF:
+        return "multicast routing" if host.mc_forwarding6 else ""
+    return "" if _in_any(packet.dst, host.local6) else "not for this host"
