@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where one world stands. `stack`: chain and index of the next rule, innermost last; empty: the policy."""
+    """Where one world stands. `stack`: chain and next rule, innermost last. Empty: the policy."""
 
     hook: int
     stack: tuple[tuple[str, int], ...]

@@ -1,0 +1,171 @@
+"""Frames made from a ruleset's own values: for each rule one that fits it, and its neighbours at every
+boundary of every interval; then a seeded mix of the values of all rules."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from scapy.layers.inet import IP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from judge.place import PLACE, Frame, Place
+from xdptables.fields import Family
+from xdptables.intervals import IntervalSet
+from xdptables.rules.model import Option, Rule, Ruleset
+
+_FIELD_OF = {
+    "-s": "src", "-d": "dst", "--src-range": "src", "--dst-range": "dst", "-p": "proto",
+    "--sport": "sport", "--sports": "sport", "--dport": "dport", "--dports": "dport", "--ports": "dport",
+    "--icmp-type": "icmp", "--icmpv6-type": "icmp", "--ttl-eq": "ttl", "--ttl-lt": "ttl", "--ttl-gt": "ttl",
+    "--hl-eq": "ttl", "--hl-lt": "ttl", "--hl-gt": "ttl", "--tos": "tos", "--dscp": "dscp",
+    "--length": "length",
+    "--ahspi": "spi", "--espspi": "spi", "--mac-source": "mac", "--tcp-flags": "flags", "--syn": "flags",
+    "--pkt-type": "pkttype",
+}  # fmt: skip
+_MIX = 300
+_WIDTH = {"proto": 8, "sport": 16, "dport": 16, "icmp": 16, "ttl": 8, "tos": 8, "dscp": 6, "length": 16,
+          "spi": 32, "mac": 48, "flags": 8, "pkttype": 2}  # fmt: skip
+_INTERVALS = 6  # of one option's set: the first ones and the last
+
+Spec = dict[str, int]
+
+
+def boundary_frames(
+    rulesets: Iterable[Ruleset], place: Place = PLACE, limit: int = 3000, seed: int = 1
+) -> tuple[Frame, ...]:
+    """At most `limit` frames, the same ones for the same rules."""
+    found: dict[bytes, str] = {}
+    for ruleset in rulesets:
+        pool: dict[str, set[int]] = {}
+        for rule in ruleset.rules():
+            for label, spec in _of_rule(rule, ruleset.family, pool):
+                found.setdefault(build(ruleset.family, spec, place), f"{rule.chain} {rule.number}: {label}")
+        # Only now the mix, so that no rule goes without.
+        for label, spec in _mix(pool, random.Random(seed)):
+            found.setdefault(build(ruleset.family, spec, place), f"{ruleset.family} {label}")
+    return tuple(Frame(name, data) for data, name in list(found.items())[:limit])
+
+
+def _of_rule(rule: Rule, family: Family, pool: dict[str, set[int]]) -> Iterator[tuple[str, Spec]]:
+    base: Spec = {}
+    edges: dict[str, list[int]] = {}
+    for match in rule.matches:
+        for option in match.options:
+            field = _FIELD_OF.get(option.name)
+            if field is None:
+                continue
+            values = [v for v in _edges(option, field, family) if 0 <= v < 1 << _bits(field, family)]
+            if not values:
+                continue
+            edges.setdefault(field, []).extend(values)
+            pool.setdefault(field, set()).update(values)
+            fits = [v for v in values if _holds(option, v) != option.negated]
+            base[field] = (fits or values)[0]
+            if option.name == "--ports":
+                edges.setdefault("sport", []).extend(values)
+    yield "fits", base
+    for field, values in edges.items():
+        for value in dict.fromkeys(values):
+            yield f"{field} {value:#x}", {**base, field: value}
+    for field, value in (("proto", 6), ("proto", 17), ("proto", 1 if family is Family.IPV4 else 58)):
+        yield f"{field} {value}", {**base, field: value}
+
+
+def _mix(pool: dict[str, set[int]], rng: random.Random) -> Iterator[tuple[str, Spec]]:
+    choices = {field: sorted(values) for field, values in sorted(pool.items())}
+    for number in range(_MIX if choices else 0):
+        spec = {f: rng.choice(values) for f, values in choices.items() if rng.random() < 0.8}
+        yield f"mix {number}", spec
+
+
+def _bits(field: str, family: Family) -> int:
+    return _WIDTH.get(field) or (32 if family is Family.IPV4 else 128)
+
+
+def _edges(option: Option, field: str, family: Family) -> list[int]:
+    value = option.value
+    if isinstance(value, IntervalSet):
+        pairs = value.pairs
+        if len(pairs) > _INTERVALS:
+            pairs = (*pairs[: _INTERVALS - 1], pairs[-1])
+        return [v for lo, hi in pairs for v in (lo, hi, lo - 1, hi + 1, (lo + hi) // 2)]
+    if option.name == "--syn":
+        value = (0x17, 0x02)
+    if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int) for v in value):
+        first, second = value
+        mask, wanted = (first, second) if field == "flags" else (second, first)
+        top = (1 << _bits(field, family)) - 1
+        single = [wanted ^ 1 << b for b in range(8) if mask >> b & 1]
+        return [wanted, wanted | ~mask & top, ~wanted & top, 0, *single]
+    if isinstance(value, int):
+        return [value, value - 1, value + 1]
+    return []
+
+
+def _holds(option: Option, candidate: int) -> bool:
+    value: Any = option.value
+    if isinstance(value, IntervalSet):
+        return candidate in value
+    if option.name == "--syn":
+        return candidate & 0x17 == 0x02
+    if isinstance(value, tuple):
+        first, second = value
+        return candidate & first == second if option.name == "--tcp-flags" else candidate & second == first
+    if option.name.endswith("-lt"):
+        return candidate < value
+    if option.name.endswith("-gt"):
+        return candidate > value
+    return candidate == value
+
+
+def build(family: Family, spec: Spec, place: Place = PLACE) -> bytes:
+    """A frame with these fields, and plain values for the others."""
+    four = family is Family.IPV4
+    proto = spec.get("proto", 6) or 6
+    tos = spec.get("tos", spec.get("dscp", 0) << 2)
+    mac = place.peer_mac if "mac" not in spec else ":".join(f"{b:02x}" for b in spec["mac"].to_bytes(6))
+    to = (place.own_mac, "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01" if four else "33:33:00:00:00:01")
+    ether = Ether(src=mac, dst=to[spec.get("pkttype", 0) % 3], type=0x0800 if four else 0x86DD)
+    payload = _l4(proto, spec, four)
+    if "length" in spec:
+        room = spec["length"] - (20 if four else 40) - len(payload)
+        payload += b"\0" * max(0, min(room, 1500 - len(payload) - (20 if four else 40)))
+    ttl = spec.get("ttl", 64)
+    if four:
+        src, dst = _text4(spec.get("src"), place.peer4), _text4(spec.get("dst"), place.own4)
+        ip = IP(src=src, dst=dst, proto=proto, ttl=ttl, tos=tos)
+    else:
+        src, dst = _text6(spec.get("src"), place.peer6), _text6(spec.get("dst"), place.own6)
+        ip = IPv6(src=src, dst=dst, nh=proto, hlim=ttl, tc=tos)
+    return bytes(ether / ip / Raw(payload))
+
+
+def _l4(proto: int, spec: Spec, four: bool) -> bytes:
+    ports = spec.get("sport", 40000).to_bytes(2) + spec.get("dport", 50000).to_bytes(2)
+    if proto == 6:
+        flags = spec.get("flags", 2)
+        return ports + bytes(8) + bytes([0x50, flags & 0xFF]) + b"\x20\0\0\0\0\0"
+    if proto == 17:
+        return ports + b"\0\x10" + b"\0\0" + bytes(8)
+    if proto in (1, 58):
+        kind = spec.get("icmp", 0x0800 if four else 0x8000)
+        return kind.to_bytes(2) + bytes(30)
+    if proto in (50, 51):
+        spi = spec.get("spi", 0x1234).to_bytes(4)
+        return (spi if proto == 50 else b"\x3b\x01\0\0" + spi) + bytes(20)
+    return ports + bytes([4, 0, 0, 0, 1, 0, 0, 0]) + bytes(20)
+
+
+def _text4(value: int | None, default: str) -> str:
+    return default if value is None else ".".join(str(b) for b in value.to_bytes(4))
+
+
+def _text6(value: int | None, default: str) -> str:
+    if value is None:
+        return default
+    digits = value.to_bytes(16).hex()
+    return ":".join(digits[i : i + 4] for i in range(0, 32, 4))
