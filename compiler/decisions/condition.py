@@ -1,0 +1,94 @@
+"""Three-valued conditions over packet fields.
+
+A `Cube` is a conjunction: each named field lies in its interval set. A `Region` is a union of
+cubes. A `Condition` is two regions: where the answer is certainly yes, and where it may be yes;
+outside `may` it is no. Strong Kleene logic: not maybe = maybe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ..intervals import IntervalSet
+
+#: More cubes than this in one region are not tracked: the condition becomes maybe.
+MAX_CUBES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cube:
+    """Invariant: sorted by field name, no empty set. No constraint at all: every packet."""
+
+    sets: tuple[tuple[str, IntervalSet], ...] = ()
+
+    @staticmethod
+    def of(sets: Mapping[str, IntervalSet]) -> Cube | None:
+        """None when some set is empty: no packet."""
+        if not all(sets.values()):
+            return None
+        return Cube(tuple(sorted(sets.items())))
+
+    def get(self, name: str) -> IntervalSet | None:
+        return next((s for n, s in self.sets if n == name), None)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(n for n, _ in self.sets)
+
+    def __and__(self, other: Cube) -> Cube | None:
+        sets = dict(self.sets)
+        for name, s in other.sets:
+            sets[name] = sets[name] & s if name in sets else s
+        return Cube.of(sets)
+
+    def __le__(self, other: Cube) -> bool:
+        """Subset."""
+        mine = dict(self.sets)
+        return all(n in mine and mine[n] <= s for n, s in other.sets)
+
+
+Region = tuple[Cube, ...]
+NOTHING: Region = ()
+EVERYTHING: Region = (Cube(),)
+
+
+def intersect(a: Region, b: Region) -> Region:
+    both = (x & y for x in a for y in b)
+    return tuple(dict.fromkeys(c for c in both if c is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`yes` is a subset of `may`. `why`: what makes it a maybe somewhere, for the report."""
+
+    yes: Region = EVERYTHING
+    may: Region = EVERYTHING
+    why: tuple[str, ...] = field(default=(), compare=False)
+
+    @staticmethod
+    def certain(cubes: Iterable[Cube | None]) -> Condition:
+        region = tuple(c for c in cubes if c is not None)
+        return Condition(region, region)
+
+    @staticmethod
+    def on(**sets: IntervalSet) -> Condition:
+        return Condition.certain([Cube.of(sets)])
+
+    @staticmethod
+    def maybe(why: str, within: Region = EVERYTHING) -> Condition:
+        return Condition(NOTHING, within, (why,))
+
+    @property
+    def is_certain(self) -> bool:
+        return self.yes == self.may
+
+    def __and__(self, other: Condition) -> Condition:
+        why = tuple(dict.fromkeys(self.why + other.why))
+        if max(len(self.may), len(other.may)) > 1 and len(self.may) * len(other.may) > MAX_CUBES:
+            return Condition(NOTHING, EVERYTHING, (*why, "too many combinations of values"))
+        return Condition(intersect(self.yes, other.yes), intersect(self.may, other.may), why)
+
+
+YES = Condition()
+NO = Condition(NOTHING, NOTHING)

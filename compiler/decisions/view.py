@@ -1,0 +1,112 @@
+"""What can be seen of one kind of packet, at one hook, on one host.
+
+A decision list is made for each kind: IPv4, IPv4 fragment, IPv6, IPv6 fragment. A field that the
+view cannot read, or that does not bind there, turns a test on it into maybe; this is the one place
+that says so (docs/semantics.md: fragments, GRO, connection state).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from ..fields import FIELDS, Family
+from ..intervals import IntervalSet
+from ..rules.model import Variant
+from .condition import EVERYTHING, NOTHING, Condition, Cube
+
+FIN_PSH = 0x09
+HAS_DATA = 0x100
+
+
+class Kind(StrEnum):
+    """The packets that one decision list is for."""
+
+    IPV4 = "ipv4"
+    IPV4_FRAGMENT = "ipv4_fragment"
+    IPV6 = "ipv6"
+    IPV6_FRAGMENT = "ipv6_fragment"
+
+    @property
+    def family(self) -> Family:
+        return Family.IPV4 if self in (Kind.IPV4, Kind.IPV4_FRAGMENT) else Family.IPV6
+
+    @property
+    def is_fragment(self) -> bool:
+        return self in (Kind.IPV4_FRAGMENT, Kind.IPV6_FRAGMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """`interface`: the name that `-i` compares with, None when not known (then `-i` is maybe).
+
+    `flow_only`: after conntrack on a host that tracks: only fields that are constant in a flow may
+    decide, since a drop that treats packets of one flow differently changes the flow's state.
+    `one_interface`: no other interface can bring the flow, so `-i` is constant in it too.
+    `tainted`: fields that an earlier target may have changed ("mark" included).
+    """
+
+    kind: Kind
+    variant: Variant = Variant.UNKNOWN
+    interface: str | None = None
+    hook: str = "INPUT"
+    flow_only: bool = False
+    one_interface: bool = True
+    gro: bool = True
+    conntrack: bool = False
+    tainted: frozenset[str] = field(default=frozenset())
+
+    @property
+    def family(self) -> Family:
+        return self.kind.family
+
+    def without(self, fields: frozenset[str]) -> View:
+        return self if fields <= self.tainted else replace(self, tainted=self.tainted | fields)
+
+    def unreadable(self, name: str) -> str:
+        """Why a test of this field is maybe here; "" when it is certain."""
+        if self.kind is Kind.IPV6_FRAGMENT and name == "proto":
+            return "a later IPv6 fragment does not say its protocol"
+        if self.kind.is_fragment and not FIELDS[name].in_fragments:
+            return "a fragment is judged by source, destination and protocol only"
+        if name in self.tainted:
+            return f"an earlier target may have changed {name}"
+        if self.flow_only and not FIELDS[name].flow_constant:
+            return f"connections are tracked, and {name} varies within one"
+        if name == "length" and self.gro:
+            return "GRO merges segments before netfilter sees their length"
+        return ""
+
+    def test(self, name: str, allowed: IntervalSet) -> Condition:
+        """The field lies in `allowed`, as far as this view can tell."""
+        bits = FIELDS[name].width(self.family)
+        allowed = allowed & IntervalSet.full(bits)
+        if allowed.is_full(bits):
+            return Condition()
+        if not allowed:
+            return Condition(NOTHING, NOTHING)
+        why = self.unreadable(name)
+        if why:
+            return Condition(NOTHING, EVERYTHING, (why,))
+        if name == "tcp_flags" and self.gro:
+            return self._merged_flags(allowed)
+        return Condition.certain([Cube.of({name: allowed})])
+
+    def _merged_flags(self, allowed: IntervalSet) -> Condition:
+        """GRO gives a merged segment the FIN and PSH of the last one: both are unknown on data."""
+        yes, may = [], []
+        for value in range(1 << FIELDS["tcp_flags"].bits):
+            variants = {value}
+            if value & HAS_DATA:
+                variants = {value & ~FIN_PSH | x for x in (0, 1, 8, 9)}
+            if all(v in allowed for v in variants):
+                yes.append(value)
+            if any(v in allowed for v in variants):
+                may.append(value)
+        why = () if yes == may else ("GRO merges data segments and with them FIN and PSH",)
+
+        def region(values: list[int]) -> tuple[Cube, ...]:
+            cube = Cube.of({"tcp_flags": IntervalSet.of(*values)})
+            return (cube,) if cube else NOTHING
+
+        return Condition(region(yes), region(may), why)

@@ -1,0 +1,242 @@
+"""How matches become conditions, where "the conjunction of the options' sets" does not say it all."""
+
+from __future__ import annotations
+
+from ..decisions.condition import NO, NOTHING, YES, Condition, Cube
+from ..decisions.view import View
+from ..fields import FIELDS, Family
+from ..intervals import IntervalSet
+from ..rules.model import Match, Option, Variant
+
+TCP, UDP, ICMP, ICMPV6, ESP, AH = 6, 17, 1, 58, 50, 51
+
+
+def negate(option: Option, allowed: IntervalSet, bits: int) -> IntervalSet:
+    return allowed.complement(bits) if option.negated else allowed
+
+
+def field_test(option: Option, name: str, view: View) -> Condition:
+    """The default: the option's value is a set on one field."""
+    value = option.value
+    if value is None:
+        return Condition.maybe(f"the value of {option.name} is not known here")
+    allowed = value if isinstance(value, IntervalSet) else IntervalSet.of(value)
+    return view.test(name, negate(option, allowed, FIELDS[name].width(view.family)))
+
+
+def header(match: Match, view: View) -> Condition:
+    """-s -d -p -i -o -f, kernel: ip_packet_match, ip6_packet_match."""
+    result = YES
+    for option in match.options:
+        result &= _HEADER[option.name](option, view)
+    return result
+
+
+def _protocol(option: Option, view: View) -> Condition:
+    if option.value == 0:  # "all"; iptables refuses its negation
+        return NO if option.negated else YES
+    return field_test(option, "proto", view)
+
+
+def _in_interface(option: Option, view: View) -> Condition:
+    pattern = str(option.value)
+    if pattern == "+":
+        return NO if option.negated else YES
+    if view.interface is None:
+        return Condition.maybe("the interface is not given (--interface)")
+    if view.flow_only and not view.one_interface:
+        return Condition.maybe("connections are tracked, and another interface could bring the same one")
+    if view.kind.is_fragment:
+        return Condition.maybe("a fragment is judged by source, destination and protocol only")
+    hit = view.interface.startswith(pattern[:-1]) if pattern.endswith("+") else view.interface == pattern
+    return YES if hit != option.negated else NO
+
+
+def _out_interface(option: Option, view: View) -> Condition:
+    """There is no output device before or in INPUT: legacy compares with "", nft does not match."""
+    if str(option.value) == "+":
+        return Condition.maybe("-o + without an output device")
+    if not option.negated:
+        return NO
+    if view.variant is Variant.LEGACY:
+        return YES
+    return NO if view.variant is Variant.NFT else Condition.maybe("legacy and nft differ on ! -o here")
+
+
+def _fragment(option: Option, view: View) -> Condition:
+    """-f: IPv4 is reassembled before INPUT, and before PREROUTING where connections are tracked."""
+    if not view.kind.is_fragment or view.hook == "INPUT":
+        return YES if option.negated else NO
+    return Condition.maybe("whether PREROUTING sees fragments depends on connection tracking")
+
+
+_HEADER = {
+    "-s": lambda o, v: field_test(o, "src", v),
+    "-d": lambda o, v: field_test(o, "dst", v),
+    "-p": _protocol,
+    "-i": _in_interface,
+    "-o": _out_interface,
+    "-f": _fragment,
+}
+
+
+def tcp(match: Match, view: View) -> Condition:
+    result = view.test("proto", IntervalSet.of(TCP))
+    for option in match.options:
+        if option.name in ("--sport", "--dport"):
+            result &= field_test(option, option.name[2:], view)
+        elif option.name in ("--tcp-flags", "--syn"):
+            mask, comp = (0x17, 0x02) if option.name == "--syn" else option.value
+            allowed = IntervalSet.of(*(v for v in range(512) if v & mask == comp))
+            result &= view.test("tcp_flags", negate(option, allowed, 9))
+        else:
+            result &= Condition.maybe("TCP options are not walked")
+    return result
+
+
+def multiport(match: Match, view: View) -> Condition:
+    """--ports: either end; its negation: neither (multiport_mt in xt_multiport.c)."""
+    result = YES
+    for option in match.options:
+        if option.value is None:
+            return Condition.maybe(f"the value of {option.name} is not known here")
+        if option.name != "--ports":
+            result &= field_test(option, option.name[2:-1], view)
+            continue
+        inside = option.value
+        outside = inside.complement(16)
+        if option.negated:
+            result &= view.test("sport", outside) & view.test("dport", outside)
+        elif view.unreadable("sport"):
+            result &= Condition.maybe(view.unreadable("sport"))
+        else:
+            cubes = [Cube.of({"sport": inside}), Cube.of({"sport": outside, "dport": inside})]
+            result &= Condition.certain(cubes)
+    return result
+
+
+def ttl(match: Match, view: View) -> Condition:
+    result = YES
+    for option in match.options:
+        value, how = option.value, option.name[-2:]
+        allowed = {
+            "eq": IntervalSet.of(value),
+            "lt": IntervalSet.range(0, value - 1),
+            "gt": IntervalSet.range(value + 1, 255),
+        }[how]
+        result &= view.test("ttl", negate(option, allowed, 8))
+    return result
+
+
+def tos(match: Match, view: View) -> Condition:
+    result = YES
+    for option in match.options:
+        value, mask = option.value
+        allowed = IntervalSet.of(*(v for v in range(256) if v & mask == value))
+        result &= view.test("tos", negate(option, allowed, 8))
+    return result
+
+
+def dscp(match: Match, view: View) -> Condition:
+    result = YES
+    for option in match.options:
+        allowed = IntervalSet.range(option.value << 2, option.value << 2 | 3)
+        result &= view.test("tos", negate(option, allowed, 8))
+    return result
+
+
+def ecn(match: Match, view: View) -> Condition:
+    result = YES
+    for option in match.options:
+        if option.name != "--ecn-ip-ect":
+            return Condition.maybe("ECN bits of TCP are changed by segment merging")
+        allowed = IntervalSet.of(*(v for v in range(256) if v & 3 == option.value))
+        result &= view.test("tos", negate(option, allowed, 8))
+    return result
+
+
+def spi(match: Match, view: View) -> Condition:
+    """ESP, or AH over IPv4. IPv6 packets with AH always pass (legacy and nft differ on them)."""
+    if match.name == "ah" and view.family is Family.IPV6:
+        return Condition(NOTHING, NOTHING)
+    result = view.test("proto", IntervalSet.of(ESP if match.name == "esp" else AH))
+    for option in match.options:
+        result &= field_test(option, "spi", view)
+    return result
+
+
+#: ipv6header names and bits of the field `exthdr`; what the program walks.
+HOP, ROUTE, DST = 1, 2, 4
+
+
+def exthdr_present(bit: int, view: View) -> Condition:
+    return view.test("exthdr", IntervalSet.of(*(v for v in range(8) if v & bit)))
+
+
+def _presence(bit: int):  # type: ignore[no-untyped-def]
+    def lower(match: Match, view: View) -> Condition:
+        present = exthdr_present(bit, view)
+        if match.options:  # lengths, types, options: not read
+            return Condition(NOTHING, present.may, ("details of extension headers are not read",))
+        return present
+
+    return lower
+
+
+hbh, rt, dst = _presence(HOP), _presence(ROUTE), _presence(DST)
+
+
+def frag(match: Match, view: View) -> Condition:
+    if not view.kind.is_fragment:
+        # An atomic fragment (offset 0, no more) counts as a fragment here, so there is none.
+        return NO
+    return Condition.maybe("a fragment is judged by source, destination and protocol only")
+
+
+def comment(match: Match, view: View) -> Condition:
+    return YES
+
+
+#: Destination classes that hold whatever the routes say (inet_addr_type, ipv6_addr_type).
+_FIXED4 = {
+    "MULTICAST": IntervalSet.range(0xE0000000, 0xEFFFFFFF),
+    "BROADCAST": IntervalSet.union_of([(0, 0x00FFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)]),
+}
+
+
+def addrtype(match: Match, view: View) -> Condition:
+    """Certain for the classes fixed by address; the rest needs the host's routes: maybe."""
+    result = YES
+    for option in match.options:
+        if option.name not in ("--src-type", "--dst-type"):
+            result &= Condition.maybe("addrtype limited to an interface")
+            continue
+        kinds = option.words[0].text.upper().split(",")
+        field = "src" if option.name == "--src-type" else "dst"
+        why = f"addrtype {','.join(kinds)} depends on the host's routes"
+        if view.family is Family.IPV6 or len(kinds) != 1 or view.unreadable(field):
+            result &= Condition.maybe(why)
+            continue
+        fixed = {k: view.test(field, s) for k, s in _FIXED4.items()}
+        yes = fixed[kinds[0]].yes if kinds[0] in fixed else NOTHING
+        certain_no = IntervalSet.union_of(p for k, s in _FIXED4.items() if k != kinds[0] for p in s)
+        may = view.test(field, certain_no.complement(32)).may
+        if option.negated:
+            no = tuple(c for k, f in fixed.items() if k != kinds[0] for c in f.may)
+            inside = _FIXED4.get(kinds[0], IntervalSet())
+            yes, may = no, view.test(field, inside.complement(32)).may
+        result &= Condition(yes, may, (why,))
+    return result
+
+
+def policy(match: Match, view: View) -> Condition:
+    """What arrives on the wire is not yet decrypted: --dir in --pol ipsec is no (and its negation yes).
+
+    Only the bare form is certain; strict lists and single elements stay maybe.
+    """
+    options = {(o.name, o.words[0].text if o.words else "", o.negated) for o in match.options}
+    if options == {("--dir", "in", False), ("--pol", "ipsec", False)}:
+        return NO
+    if options == {("--dir", "in", False), ("--pol", "none", False)}:
+        return YES
+    return Condition.maybe("the IPsec policy is not known in XDP")
