@@ -1,8 +1,8 @@
-# Everything starts from a bare Debian 12 with root: `make demo`, `make test`.
+# Everything starts from a bare Debian 12 with root: `make test`.
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup demo test lint clean
+.PHONY: setup test lint clean
 
 setup: $(VENV)/.ready
 
@@ -10,9 +10,6 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml scripts/setup.sh
 	sh scripts/setup.sh $(VENV)
 	touch $@
-
-demo: setup
-	$(PY) scripts/demo.py
 
 test: setup
 	$(PY) -m pytest $(PYTEST_ARGS)
