@@ -109,7 +109,7 @@ def _plain_address(text: str, bits: int) -> int:
             return int(ipaddress.IPv6Address(text))
     except ipaddress.AddressValueError as e:
         raise ValueError(f"{text!r} is no IPv6 address: {e}") from None
-    if ":" in text or not text or text[0].isdigit() and bits == 128:
+    if ":" in text or not text or (text[0].isdigit() and bits == 128):
         raise ValueError(f"{text!r} is no address of this family")
     raise LookupError(f"the host name {text!r} is not resolved: names may change their address")
 

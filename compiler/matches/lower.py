@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..decisions.condition import NO, NOTHING, YES, Condition, Cube
 from ..decisions.view import View
 from ..fields import FIELDS, Family
@@ -91,6 +93,28 @@ def tcp(match: Match, view: View) -> Condition:
             result &= view.test("tcp_flags", negate(option, allowed, 9))
         else:
             result &= Condition.maybe("TCP options are not walked")
+    return result
+
+
+def protocol_ports(number: int) -> Callable[[Match, View], Condition]:
+    """Ports under one protocol; anything else such a match tests is maybe."""
+
+    def lowered(match: Match, view: View) -> Condition:
+        result = view.test("proto", IntervalSet.of(number))
+        for option in match.options:
+            if option.name in ("--sport", "--dport"):
+                result &= field_test(option, option.name[2:], view)
+            else:
+                result &= Condition.maybe(f"{option.name} is not read")
+        return result
+
+    return lowered
+
+
+def icmp(match: Match, view: View) -> Condition:
+    result = view.test("proto", IntervalSet.of(ICMP if view.family is Family.IPV4 else ICMPV6))
+    for option in match.options:
+        result &= field_test(option, "icmp", view)
     return result
 
 

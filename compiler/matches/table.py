@@ -1,0 +1,185 @@
+"""The match table and the target table: parser, lowering, report and docs all read these.
+
+To add a match: one MatchSpec here, and where its options are not plain sets on fields, one function
+in lower.py. What is not in the table is kept as written, and packets that reach it go to netfilter.
+"""
+
+from __future__ import annotations
+
+from . import args, lower
+from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
+
+O = OptionSpec
+
+_SPORT = O(("--sport", "--source-port"), parse=args.port_range, field="sport")
+_DPORT = O(("--dport", "--destination-port"), parse=args.port_range, field="dport")
+
+
+def _ports(name: str, number: int, *more: OptionSpec) -> MatchSpec:
+    return MatchSpec(
+        name, (_SPORT, _DPORT, *more), protocols=frozenset({number}), lower=lower.protocol_ports(number),
+        doc="ports and port ranges",
+    )  # fmt: skip
+
+
+def _remembers(name: str, why: str, conntrack: bool = False) -> MatchSpec:
+    return MatchSpec(name, effect=Effect.REMEMBERS, reads_conntrack=conntrack, maybe_because=why, doc=why)
+
+
+def _maybe(name: str, why: str, conntrack: bool = False) -> MatchSpec:
+    return MatchSpec(name, reads_conntrack=conntrack, maybe_because=why, doc=why)
+
+
+_PORT_LISTS = (
+    O(("--sports", "--source-ports"), parse=args.port_list),
+    O(("--dports", "--destination-ports"), parse=args.port_list),
+    O(("--ports",), parse=args.port_list),
+)
+
+_KNOWN = (
+    MatchSpec("ip", (
+        O(("-s", "--source", "--src"), parse=args.address),
+        O(("-d", "--destination", "--dst"), parse=args.address),
+        O(("-p", "--protocol", "--proto"), parse=args.protocol),
+        O(("-i", "--in-interface"), parse=args.text),
+        O(("-o", "--out-interface"), parse=args.text),
+        O(("-f", "--fragment"), args=(0, 0)),
+    ), lower=lower.header, doc="addresses, protocol, interfaces, fragments"),
+    MatchSpec("tcp", (
+        _SPORT, _DPORT,
+        O(("--tcp-flags",), args=(2, 2), parse=args.tcp_flags),
+        O(("--syn",), args=(0, 0)),
+        O(("--tcp-option",), parse=args.number_to(255)),
+    ), protocols=frozenset({6}), lower=lower.tcp, doc="ports, flags; options are maybe"),
+    _ports("udp", 17),
+    _ports("udplite", 136),
+    _ports("sctp", 132, O(("--chunk-types",), args=(2, 2))),
+    _ports("dccp", 33, O(("--dccp-types",)), O(("--dccp-option",))),
+    MatchSpec("multiport", _PORT_LISTS, protocols=frozenset({6, 17, 33, 132, 136}), lower=lower.multiport,
+              doc="lists of ports"),
+    MatchSpec("icmp", (O(("--icmp-type",), parse=args.icmp),), V4, frozenset({1}), lower=lower.icmp,
+              doc="type and code"),
+    MatchSpec("icmp6", (O(("--icmpv6-type", "--icmp6-type"), parse=args.icmp),), V6, frozenset({58}),
+              lower=lower.icmp, doc="type and code"),
+    MatchSpec("iprange", (
+        O(("--src-range",), parse=args.address_range, field="src"),
+        O(("--dst-range",), parse=args.address_range, field="dst"),
+    ), doc="address ranges"),
+    MatchSpec("mac", (O(("--mac-source",), parse=args.mac, field="mac_src"),), doc="Ethernet source"),
+    MatchSpec("ttl", tuple(O((f"--ttl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V4,
+              lower=lower.ttl, doc="time to live"),
+    MatchSpec("hl", tuple(O((f"--hl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V6,
+              lower=lower.ttl, doc="hop limit"),
+    MatchSpec("tos", (O(("--tos",), parse=args.tos),), lower=lower.tos, doc="TOS byte under a mask"),
+    MatchSpec("dscp", (
+        O(("--dscp",), parse=args.dscp), O(("--dscp-class",), parse=args.dscp_class),
+    ), lower=lower.dscp, doc="DSCP value or class"),
+    MatchSpec("ecn", (
+        O(("--ecn-tcp-cwr",), args=(0, 0)), O(("--ecn-tcp-ece",), args=(0, 0)),
+        O(("--ecn-ip-ect",), parse=args.number_to(3)),
+    ), lower=lower.ecn, doc="ECN bits of IP; those of TCP are maybe"),
+    MatchSpec("length", (O(("--length",), parse=args.number_range(65535), field="length"),),
+              doc="IP total length; maybe where GRO is on"),
+    MatchSpec("pkttype", (O(("--pkt-type",), parse=args.pkt_type, field="pkttype"),), doc="link-layer type"),
+    MatchSpec("addrtype", (
+        O(("--src-type",)), O(("--dst-type",)),
+        O(("--limit-iface-in",), args=(0, 0)), O(("--limit-iface-out",), args=(0, 0)),
+    ), lower=lower.addrtype, doc="classes fixed by the address; others are maybe"),
+    MatchSpec("comment", (O(("--comment",)),), lower=lower.comment, doc="no test"),
+    MatchSpec("ah", (O(("--ahspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),
+                     O(("--ahlen",)), O(("--ahres",), args=(0, 0))), lower=lower.spi, doc="SPI"),
+    MatchSpec("esp", (O(("--espspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),),
+              protocols=frozenset({50}), lower=lower.spi, doc="SPI"),
+    MatchSpec("hbh", (O(("--hbh-len",)), O(("--hbh-opts",))), V6, lower=lower.hbh, doc="presence"),
+    MatchSpec("dst", (O(("--dst-len",)), O(("--dst-opts",))), V6, lower=lower.dst, doc="presence"),
+    MatchSpec("rt", (
+        O(("--rt-type",)), O(("--rt-segsleft",)), O(("--rt-len",)), O(("--rt-0-res",), args=(0, 0)),
+        O(("--rt-0-addrs",)), O(("--rt-0-not-strict",), args=(0, 0)),
+    ), V6, lower=lower.rt, doc="presence"),
+    MatchSpec("frag", (
+        O(("--fragid",)), O(("--fraglen",)), *(O((f"--frag{n}",), args=(0, 0)) for n in ("res", "first", "more", "last")),
+    ), V6, lower=lower.frag, doc="never in a whole packet; maybe in a fragment"),
+    MatchSpec("policy", (
+        O(("--dir",)), O(("--pol",)), O(("--strict",), args=(0, 0)), O(("--reqid",)), O(("--spi",)),
+        O(("--proto",)), O(("--mode",)), O(("--tunnel-src",)), O(("--tunnel-dst",)), O(("--next",), args=(0, 0)),
+    ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
+    _maybe("state", "connection state", conntrack=True),
+    _maybe("conntrack", "connection state", conntrack=True),
+    _maybe("connmark", "connection mark", conntrack=True),
+    _maybe("connbytes", "connection counters", conntrack=True),
+    _maybe("connlabel", "connection labels", conntrack=True),
+    _maybe("helper", "connection helper", conntrack=True),
+    _maybe("cluster", "connection hash", conntrack=True),
+    _maybe("mark", "the packet mark"),
+    _maybe("u32", "bytes chosen by an expression"),
+    _maybe("bpf", "a BPF program of its own"),
+    _maybe("string", "payload contents"),
+    _maybe("time", "the time of day"),
+    _maybe("owner", "the local socket"),
+    _maybe("socket", "the local socket"),
+    _maybe("cgroup", "the local socket"),
+    _maybe("physdev", "the bridge port"),
+    _maybe("realm", "the route's realm"),
+    _maybe("rpfilter", "the reverse path"),
+    _maybe("tcpmss", "TCP options"),
+    _maybe("ipvs", "IPVS connection"),
+    _maybe("cpu", "the CPU that handles the packet"),
+    _maybe("devgroup", "the interface's group"),
+    _maybe("mh", "mobility headers"),
+    _maybe("srh", "segment routing headers"),
+    _maybe("eui64", "an address made from the MAC"),
+    _maybe("ipv6header", "the set of extension headers"),
+    _maybe("ipcomp", "IPComp's CPI"),
+    _remembers("limit", "counts packets"),
+    _remembers("hashlimit", "counts packets by source or destination"),
+    _remembers("recent", "remembers addresses"),
+    _remembers("connlimit", "counts connections", conntrack=True),
+    _remembers("quota", "counts bytes"),
+    _remembers("statistic", "counts every nth packet"),
+    _remembers("rateest", "reads a running estimate"),
+    _remembers("nfacct", "accounts packets"),
+    _remembers("set", "the set may have counters"),
+    _remembers("osf", "may log the system it recognises"),
+)  # fmt: skip
+
+MATCHES: dict[str, MatchSpec] = {spec.name: spec for spec in _KNOWN}
+
+
+def _effect(name: str, doc: str, conntrack: bool = False) -> TargetSpec:
+    return TargetSpec(name, TargetKind.EFFECT, uses_conntrack=conntrack, doc=doc)
+
+
+def _changes(name: str, *fields: str, conntrack: bool = False) -> TargetSpec:
+    doc = f"changes {', '.join(fields)}" if fields else "changes only the packet"
+    return TargetSpec(name, TargetKind.CONTINUE, changes=frozenset(fields), uses_conntrack=conntrack, doc=doc)
+
+
+def _nat(name: str) -> TargetSpec:
+    return TargetSpec(name, TargetKind.NAT, uses_conntrack=True, doc="rewrites addresses or ports")
+
+
+_TARGETS = (
+    TargetSpec("ACCEPT", TargetKind.VERDICT, doc="ends this table's base chain"),
+    TargetSpec("DROP", TargetKind.VERDICT, doc="final"),
+    TargetSpec("RETURN", TargetKind.VERDICT, doc="back to the calling chain, or the policy"),
+    TargetSpec("REJECT", TargetKind.REJECT, (O(("--reject-with",)),), doc="drops with a reply: left to netfilter"),
+    *(_changes(n, "mark") for n in ("MARK", "HMARK")),
+    _changes("CONNMARK", "mark", conntrack=True),
+    _changes("DSCP", "tos"), _changes("TOS", "tos"), _changes("ECN", "tos", "tcp_flags"),
+    _changes("TTL", "ttl"), _changes("HL", "ttl"),
+    _changes("CLASSIFY"), _changes("CHECKSUM"), _changes("TCPMSS", "length"), _changes("TCPOPTSTRIP"),
+    *(_nat(n) for n in ("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY", "DNPT", "SNPT")),
+    TargetSpec("CT", TargetKind.CONNTRACK, (O(("--notrack",), args=(0, 0)),), uses_conntrack=True,
+               doc="--notrack: untracked; zones and helpers: left to netfilter"),
+    TargetSpec("NOTRACK", TargetKind.CONNTRACK, uses_conntrack=True, doc="untracked"),
+    *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),
+    *(_effect(n, "an effect that outlives the packet") for n in
+      ("SET", "TEE", "NFQUEUE", "QUEUE", "TARPIT", "RATEEST", "IDLETIMER", "LED", "CLUSTERIP", "SECMARK")),
+    _effect("CONNSECMARK", "writes to the connection", conntrack=True),
+    _effect("SYNPROXY", "answers the handshake", conntrack=True),
+)  # fmt: skip
+
+TARGETS: dict[str, TargetSpec] = {spec.name: spec for spec in _TARGETS}
+
+
+__all__ = ["BOTH", "MATCHES", "TARGETS"]

@@ -1,0 +1,65 @@
+"""Matches lower to what they mean, and to maybe where the view cannot tell."""
+
+from xdptables.decisions.view import Kind, View
+from xdptables.fields import Family
+from xdptables.intervals import IntervalSet
+from xdptables.matches.table import MATCHES, TARGETS
+from xdptables.rules.model import Match, Option
+
+V4 = View(Kind.IPV4, gro=False)
+
+
+def lowered(name, view, *options):
+    spec = MATCHES[name]
+    by_name = {n: o for o in spec.options for n in o.names}
+    made = []
+    for option, negated, *words in options:
+        parse = by_name[option].parse
+        value = parse(tuple(words), Family.IPV4) if parse else None
+        made.append(Option(by_name[option].names[0], negated, value))
+    return spec.lower(Match(name, tuple(made)), view)
+
+
+def test_tcp_syn_to_a_port():
+    got = lowered("tcp", V4, ("--dport", False, "22"), ("--syn", False))
+    assert got.is_certain
+    (cube,) = got.yes
+    assert cube.get("dport") == IntervalSet.of(22)
+    assert 0x02 in cube.get("tcp_flags") and 0x12 not in cube.get("tcp_flags")
+
+
+def test_ports_of_a_fragment_are_maybe():
+    got = lowered("tcp", View(Kind.IPV4_FRAGMENT, gro=False), ("--dport", False, "22"))
+    assert not got.yes and got.may
+
+
+def test_flags_are_maybe_where_connections_are_tracked():
+    got = lowered("tcp", View(Kind.IPV4, flow_only=True), ("--syn", False))
+    assert not got.yes and got.may and "tracked" in got.why[0]
+
+
+def test_gro_hides_fin_of_data_segments_only():
+    got = lowered("tcp", View(Kind.IPV4, gro=True), ("--tcp-flags", False, "FIN", "FIN"))
+    flags = got.yes[0].get("tcp_flags")
+    assert 0x11 in flags and 0x111 not in flags
+    assert 0x110 in got.may[0].get("tcp_flags")
+
+
+def test_multiport_either_end_and_its_negation():
+    either = lowered("multiport", V4, ("--ports", False, "80,443"))
+    neither = lowered("multiport", V4, ("--ports", True, "80,443"))
+    assert len(either.yes) == 2 and len(neither.yes) == 1
+
+
+def test_an_unknown_interface_is_maybe_and_a_known_one_is_not():
+    option = ("-i", False, "eth+")
+    assert not lowered("ip", V4, option).is_certain
+    assert lowered("ip", View(Kind.IPV4, interface="eth0"), option).yes
+    assert not lowered("ip", View(Kind.IPV4, interface="wlan0"), option).may
+
+
+def test_every_plain_field_of_the_table_exists():
+    from xdptables.fields import FIELDS
+
+    assert all(o.field is None or o.field in FIELDS for m in MATCHES.values() for o in m.options)
+    assert {"ACCEPT", "DROP", "RETURN", "REJECT", "LOG"} <= set(TARGETS)
