@@ -169,7 +169,7 @@ _TARGETS = (
     _changes("TTL", "ttl"), _changes("HL", "ttl"),
     _changes("CLASSIFY"), _changes("CHECKSUM"), _changes("TCPMSS", "length"), _changes("TCPOPTSTRIP"),
     *(_nat(n) for n in ("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY", "DNPT", "SNPT")),
-    TargetSpec("CT", TargetKind.CONNTRACK, (O(("--notrack",), args=(0, 0)),), uses_conntrack=True,
+    TargetSpec("CT", TargetKind.CONNTRACK, (O(("--notrack",), args=(0, 0)), O(("--helper",))), uses_conntrack=True,
                doc="--notrack: untracked; zones and helpers: left to netfilter"),
     TargetSpec("NOTRACK", TargetKind.CONNTRACK, uses_conntrack=True, doc="untracked"),
     *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),

@@ -1,0 +1,89 @@
+"""The decision list: what the walk makes and the passes shrink."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..rules.model import Chain, Rule
+from .condition import Cube
+from .view import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The rule, or the policy of a base chain, that decides."""
+
+    table: str
+    chain: str
+    rule: Rule | None = None
+    policy: Chain | None = field(default=None, repr=False)
+
+    @property
+    def line(self) -> int:
+        if self.rule:
+            return self.rule.line
+        return self.policy.span.line if self.policy and self.policy.span else 0
+
+    @property
+    def text(self) -> str:
+        return self.rule.text if self.rule else f":{self.chain} DROP (policy)"
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Certainly dropped. `local`: a drop in INPUT is part of it, so it holds only for what is
+    delivered here. `after_conntrack`: not by raw PREROUTING alone."""
+
+    cause: Cause
+    local: bool
+    after_conntrack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Certainly accepted, through every chain."""
+
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Left to netfilter. `why` is for the report; `cause` the rule that makes it so."""
+
+    why: str
+    cause: Cause | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Go on at decision `to` (an index, always larger than this decision's own)."""
+
+    to: int
+
+
+Outcome = Drop | Accept | Undecided
+Then = Outcome | Skip
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    when: Cube
+    then: Then
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A dropping rule that could not decide as it stands, and why."""
+
+    cause: Cause
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionList:
+    """First match wins; a packet that matches nothing passes. `notes` are for the report."""
+
+    kind: Kind
+    decisions: tuple[Decision, ...]
+    notes: tuple[Note, ...] = ()
+    reached: frozenset[tuple[str, str, int]] = frozenset()  # table, chain, rule number that a packet can meet

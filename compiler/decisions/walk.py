@@ -1,0 +1,263 @@
+"""Walk the hook path and say, for every packet, what is certain.
+
+Worlds: a rule that may match splits the walk. Every jump in a chain walk goes forward, so a state is
+the set of positions where a world stands, and the first of them is always advanced; worlds that meet
+merge. A packet is dropped only when all worlds have dropped it. Positions are ordered as the walk
+meets them, so states sorted by position are in topological order, and every skip goes forward.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from functools import total_ordering
+
+from ..matches.spec import Effect, TargetKind
+from ..matches.table import MATCHES, TARGETS
+from ..rules.model import Chain, Rule, Ruleset, Table
+from .condition import EVERYTHING, NOTHING, Condition, Cube, Region
+from .hookpath import Stop
+from .lowering import lower_match
+from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
+from .view import Kind, View
+
+#: States of the walk before it gives up; every state past it passes its packets.
+MAX_STATES = 200_000
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class Position:
+    """`path`: the stop's index, then the rule's index in each chain from the base chain inwards;
+    lexicographic order is the order of the walk. `chains`: the name of each, and whether by goto."""
+
+    path: tuple[int, ...]
+    chains: tuple[tuple[str, bool], ...]
+
+    def __lt__(self, other: Position) -> bool:
+        return (self.path, self.chains) < (other.path, other.chains)
+
+    def next(self) -> Position:
+        return Position((*self.path[:-1], self.path[-1] + 1), self.chains)
+
+    def enter(self, chain: str, goto: bool) -> Position:
+        return Position((*self.path, 0), (*self.chains, (chain, goto)))
+
+    def leave(self) -> Position | None:
+        """Back to the rule after the call; a chain entered by goto returns for its caller. None: the
+        base chain ends, by its policy."""
+        path, chains = self.path, self.chains
+        while len(chains) > 1:
+            was_goto = chains[-1][1]
+            path, chains = path[:-1], chains[:-1]
+            if not was_goto:
+                return Position((*path[:-1], path[-1] + 1), chains)
+        return None
+
+
+@total_ordering
+@dataclass(frozen=True, slots=True)
+class State:
+    """`worlds` sorted; the flags say what dropped worlds needed."""
+
+    worlds: tuple[Position, ...]
+    local: bool = False
+    after_conntrack: bool = False
+
+    def __lt__(self, other: State) -> bool:
+        return (self.worlds, self.local, self.after_conntrack) < (other.worlds, other.local, other.after_conntrack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    region: Region
+    then: State | Outcome
+
+
+class Walk:
+    """One walk, of one kind of packet. `run` is the only entry."""
+
+    def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...], kind: Kind, max_states: int = MAX_STATES):
+        self.ruleset, self.stops, self.kind, self.max_states = ruleset, stops, kind, max_states
+        self.notes: dict[Note, None] = {}
+        self.reached: set[tuple[str, str, int]] = set()
+        self.tainted: frozenset[str] = frozenset()
+        self.conditions: dict[tuple[int, str, int, View], list[Condition]] = {}
+
+    def run(self) -> DecisionList:
+        if not self.stops:
+            return DecisionList(self.kind, ())
+        start = State((self._start(0),))
+        waiting, blocks = [start], {}
+        while waiting:
+            state = heapq.heappop(waiting)
+            if state in blocks:
+                continue
+            if len(blocks) >= self.max_states:
+                why = f"the rules expand to more than {self.max_states} states"
+                blocks[state] = [_Step(EVERYTHING, Undecided(why, None))]
+                continue
+            blocks[state] = self._advance(state)
+            for step in blocks[state]:
+                if isinstance(step.then, State) and step.then not in blocks:
+                    heapq.heappush(waiting, step.then)
+        return DecisionList(self.kind, _lay_out(blocks), tuple(self.notes), frozenset(self.reached))
+
+    def _start(self, stop: int) -> Position:
+        return Position((stop, 0), ((self.stops[stop].chain.name, False),))
+
+    # -- one state -------------------------------------------------------------------------------
+
+    def _advance(self, state: State) -> list[_Step]:
+        """What the first world's rule does; steps are tried in order, the last takes the rest."""
+        at = state.worlds[0]
+        stop = self.stops[at.path[0]]
+        table = self._table(stop)
+        chain = table.chain(at.chains[-1][0])
+        if chain is None or at.path[-1] >= len(chain.rules):
+            return [_Step(EVERYTHING, self._end_of_chain(state, at, stop))]
+        return self._rule(state, at, stop, table, chain, chain.rules[at.path[-1]])
+
+    def _table(self, stop: Stop) -> Table:
+        table = self.ruleset.table(stop.table)
+        assert table is not None  # a stop is made from a table that is there
+        return table
+
+    def _end_of_chain(self, state: State, at: Position, stop: Stop) -> State | Outcome:
+        back = at.leave()
+        if back is not None:
+            return self._moved(state, back)
+        cause = Cause(stop.table, stop.chain.name, policy=stop.chain)
+        if stop.chain.policy == "DROP":
+            return self._dropped(state, stop, cause)
+        return self._accepted(state, at, cause)
+
+    def _rule(self, state: State, at: Position, stop: Stop, table: Table, chain: Chain, rule: Rule) -> list[_Step]:
+        self.reached.add((stop.table, chain.name, rule.number))
+        cause = Cause(stop.table, chain.name, rule)
+        view = stop.view.without(self.tainted)
+        steps: list[_Step] = []
+        condition = Condition()
+        for match in rule.matches:
+            spec = MATCHES.get(match.name)
+            if not match.known or spec is None or spec.effect is Effect.REMEMBERS:
+                why = spec.maybe_because if spec else f"the match {match.name!r} is not known"
+                return self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
+            condition &= lower_match(match, view)
+        target = rule.target
+        onward = self._moved(state, at.next())
+        if target is None:
+            return [_Step(EVERYTHING, onward)]
+        user_chain = table.chain(target.name)
+        if user_chain is not None and user_chain.policy is None:
+            if (target.name, True) in at.chains or (target.name, False) in at.chains:
+                return self._left(state, at, cause, condition, f"the chain {target.name} calls itself", rule)
+            inside = self._moved(state, at.enter(target.name, target.goto))
+            return self._both(steps, state, at, condition, inside, onward)
+        if target.name == "DROP":
+            if stop.no_drops:
+                self._note(cause, stop.no_drops)
+                return [_Step(condition.may, Undecided(stop.no_drops, cause)), _Step(EVERYTHING, onward)]
+            if not condition.is_certain:
+                self._note(cause, "; ".join(condition.why))
+            return [_Step(condition.yes, self._dropped(state, stop, cause)), _Step(EVERYTHING, onward)]
+        if target.name == "ACCEPT":
+            after = self._accepted(state, at, cause)
+            return self._both(steps, state, at, condition, after, onward)
+        if target.name == "RETURN":
+            return self._both(steps, state, at, condition, self._end_of_chain(state, at, stop), onward)
+        return self._other_target(state, at, cause, condition, onward, rule)
+
+    def _other_target(
+        self, state: State, at: Position, cause: Cause, condition: Condition, onward: State | Outcome, rule: Rule
+    ) -> list[_Step]:
+        assert rule.target is not None
+        spec = TARGETS.get(rule.target.name)
+        if spec is not None and spec.kind is TargetKind.CONTINUE:
+            self.tainted |= spec.changes  # positions are met in order: this holds for all later ones
+            return [_Step(EVERYTHING, onward)]
+        notrack = rule.target.name == "NOTRACK" or rule.target.option("--notrack") is not None
+        if spec is not None and spec.kind is TargetKind.CONNTRACK and notrack:
+            return [_Step(EVERYTHING, onward)]
+        why = f"-j {rule.target.name}: {spec.doc if spec else 'the target is not known'}"
+        return self._left(state, at, cause, condition, why, rule)
+
+    def _left(
+        self, state: State, at: Position, cause: Cause, condition: Condition, why: str, rule: Rule
+    ) -> list[_Step]:
+        """Packets that may get this far belong to netfilter."""
+        if rule.target is not None and rule.target.name in ("DROP", "REJECT"):
+            self._note(cause, why)
+        return [_Step(condition.may, Undecided(why, cause)), _Step(EVERYTHING, self._moved(state, at.next()))]
+
+    # -- moving worlds ---------------------------------------------------------------------------
+
+    def _moved(self, state: State, to: Position) -> State:
+        return State(tuple(sorted({*state.worlds[1:], to})), state.local, state.after_conntrack)
+
+    def _both(
+        self, steps: list[_Step], state: State, at: Position, condition: Condition,
+        there: State | Outcome, onward: State | Outcome,
+    ) -> list[_Step]:  # fmt: skip
+        """yes goes there, no goes on, and maybe does both."""
+        if condition.yes:
+            steps.append(_Step(condition.yes, there))
+        if not condition.is_certain:
+            steps.append(_Step(condition.may, _joined(there, onward, condition)))
+        steps.append(_Step(EVERYTHING, onward))
+        return steps
+
+    def _dropped(self, state: State, stop: Stop, cause: Cause) -> State | Outcome:
+        if stop.no_drops:
+            self._note(cause, stop.no_drops)
+            return Undecided(stop.no_drops, cause)
+        local, after = state.local or stop.input, state.after_conntrack or stop.after_conntrack
+        if len(state.worlds) == 1:
+            return Drop(cause, local, after)
+        return State(state.worlds[1:], local, after)
+
+    def _accepted(self, state: State, at: Position, cause: Cause) -> State | Outcome:
+        """This table's base chain ends; the next table goes on, or the packet is accepted."""
+        following = at.path[0] + 1
+        if following < len(self.stops):
+            return self._moved(state, self._start(following))
+        if len(state.worlds) > 1 or state.local or state.after_conntrack:
+            return Undecided("one way through the rules accepts", cause)
+        return Accept(cause)
+
+    def _note(self, cause: Cause, why: str) -> None:
+        self.notes.setdefault(Note(cause, why), None)
+
+
+def _joined(a: State | Outcome, b: State | Outcome, condition: Condition) -> State | Outcome:
+    """Both worlds go on. An outcome that is no drop already decides: pass."""
+    why = "; ".join(condition.why)
+    for side, other in ((a, b), (b, a)):
+        if isinstance(side, Drop) and isinstance(other, State):
+            return State(other.worlds, other.local or side.local, other.after_conntrack or side.after_conntrack)
+        if isinstance(side, Accept | Undecided):
+            return Undecided(why or "one way through the rules accepts", side.cause)
+    if isinstance(a, State) and isinstance(b, State):
+        worlds = tuple(sorted({*a.worlds, *b.worlds}))
+        return State(worlds, a.local or b.local, a.after_conntrack or b.after_conntrack)
+    return a
+
+
+def _lay_out(blocks: dict[State, list[_Step]]) -> tuple[Decision, ...]:
+    """Blocks in the order of their states; skips become indices, and a skip to what follows is left out."""
+    order = sorted(blocks)
+    starts: dict[State, int] = {}
+    flat: list[tuple[Cube, State | Outcome]] = []
+    for at, state in enumerate(order):
+        starts[state] = len(flat)
+        following = order[at + 1] if at + 1 < len(order) else None
+        for step in blocks[state]:
+            if step.then == following and step.region == EVERYTHING:
+                break
+            flat += [(cube, step.then) for cube in step.region]
+            if step.region == EVERYTHING:
+                break
+    return tuple(Decision(c, Skip(starts[t]) if isinstance(t, State) else t) for c, t in flat)
+
+
+__all__ = ["NOTHING", "Walk"]
