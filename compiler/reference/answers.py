@@ -39,6 +39,7 @@ class Sight:
     """What a match sees.
 
     `conntrack`: it is in use, so fragments are joined first.
+    `reassembled`: a fragment that gets here is a whole datagram by now.
     `flow_only`: only what is the same in every packet of a flow counts as seen.
     `changed`: what earlier targets may have rewritten ("tos", "ttl", "length", "tcp", "mark").
     """
@@ -49,6 +50,7 @@ class Sight:
     changed: frozenset[str] = frozenset()
     conntrack: bool = False
     flow_only: bool = False
+    reassembled: bool = False
 
     def reads(self, field: str) -> bool:
         """Whether `field`, not constant in a flow, can be read here."""

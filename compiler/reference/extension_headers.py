@@ -47,6 +47,8 @@ def frag(match: Match, sight: Sight) -> Answer:
 
 def header_present(match: Match, sight: Sight) -> Answer:
     wanted = {"hbh": HOPOPTS, "dst": DSTOPTS, "rt": ROUTING}[match.name]
-    if not sight.reads("exthdr") or wanted in sight.packet.extensions:
+    if not sight.reads("exthdr"):
         return Answer.MAYBE
-    return Answer.NO
+    if wanted not in sight.packet.extensions:
+        return Answer.NO
+    return Answer.MAYBE if match.options else Answer.YES

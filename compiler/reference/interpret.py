@@ -194,9 +194,11 @@ class _Walk:
 
     def _answer(self, rule: Rule, at: _State) -> tuple[Answer, str]:
         """The rule's answer, and the match with an effect that the packet may have been tested by."""
-        after_conntrack = self.around.conntrack and self.hooks[at.hook][0].name != "raw"
+        table, hook = self.hooks[at.hook]
+        after_conntrack = self.around.conntrack and table.name != "raw"
         conntrack = self.around.conntrack
-        sight = Sight(self.packet, self.host, self.interface, at.changed, conntrack, after_conntrack)
+        whole = hook == "INPUT" and self.packet.family is Family.IPV4
+        sight = Sight(self.packet, self.host, self.interface, at.changed, conntrack, after_conntrack, whole)
         result = Answer.YES
         for match in rule.matches:
             if remembers(match):

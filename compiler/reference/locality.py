@@ -8,6 +8,8 @@ from ipaddress import ip_network
 
 from ..fields import Family
 from ..host.facts import HostFacts
+from ..rules.model import Match
+from .answers import Answer, Sight, conjunction, known, opposite
 from .packet import Packet
 
 _LIMITED_BROADCAST = 0xFFFFFFFF
@@ -27,6 +29,23 @@ def is_own_source(packet: Packet, host: HostFacts) -> bool:
     if packet.family is Family.IPV4:
         return packet.src >> 24 in (0, 127) or _in_any(packet.src, host.local4)
     return packet.src in (0, 1) or _in_any(packet.src, host.local6)
+
+
+def addrtype(match: Match, sight: Sight) -> Answer:
+    """Certain where the address alone says the class (inet_addr_type); all else is up to the routes."""
+    answers = []
+    for option in match.options:
+        ends = {"--src-type": sight.packet.src, "--dst-type": sight.packet.dst}
+        if option.name not in ends or sight.packet.family is not Family.IPV4:
+            return Answer.MAYBE
+        address, answer = ends[option.name], Answer.MAYBE
+        kinds = ",".join(w.text for w in option.words).upper().split(",")
+        if address >> 24 == 0 or address == _LIMITED_BROADCAST:
+            answer = known("BROADCAST" in kinds)
+        elif address >> 28 == 0xE:
+            answer = known("MULTICAST" in kinds)
+        answers.append(opposite(answer) if option.negated else answer)
+    return conjunction(answers)
 
 
 def why_not_local(packet: Packet, host: HostFacts, tos_rewritten: bool) -> str:

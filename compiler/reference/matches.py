@@ -13,7 +13,7 @@ from ..intervals import IntervalSet
 from ..rules.model import Match, Option
 from .answers import Answer, Sight, conjunction, known, opposite
 from .extension_headers import frag, header_present, ipv6header
-from .locality import is_own_source
+from .locality import addrtype, is_own_source
 from .packet import ESP, ICMP, ICMP6, TCP
 
 YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
@@ -83,7 +83,7 @@ def _ip(match: Match, sight: Sight) -> Answer:
             case "-i":
                 return _interface(option, sight)
             case "-f" | "--fragment":
-                return MAYBE if packet.fragment else NO
+                return MAYBE if packet.fragment and not sight.reassembled else NO
         return MAYBE
 
     answers = []
@@ -132,6 +132,9 @@ def _ports(match: Match, sight: Sight) -> Answer:
     """tcp, udp, udplite, sctp, dccp and multiport."""
     packet = sight.packet
     ports = packet.ports
+    if packet.fragment and not sight.reassembled:
+        # Legacy says no to every later fragment, whatever the options.
+        return MAYBE
 
     def answer(option: Option) -> Answer:
         if option.name in ("--tcp-flags", "--syn"):
@@ -173,7 +176,7 @@ def _icmp(match: Match, sight: Sight) -> Answer:
     packet = sight.packet
     protocol = ICMP if packet.family is Family.IPV4 else ICMP6
     if packet.fragment or packet.protocol != protocol:
-        return MAYBE if match.options else YES
+        return MAYBE if match.options or not sight.reassembled else YES
     return _every(match, lambda o: _within(o, packet.icmp))
 
 
@@ -226,6 +229,12 @@ def _dscp(match: Match, sight: Sight) -> Answer:
     if not sight.reads("tos"):
         return MAYBE
     return _every(match, lambda o: _equal(o, sight.packet.tos >> 2))
+
+
+def _ecn(match: Match, sight: Sight) -> Answer:
+    if not sight.reads("tos"):
+        return MAYBE
+    return _every(match, lambda o: _equal(o, sight.packet.tos & 3) if o.name == "--ecn-ip-ect" else MAYBE)
 
 
 def _length(match: Match, sight: Sight) -> Answer:
@@ -297,5 +306,7 @@ _EVALUATORS: dict[str, Evaluator] = {
     "hbh": header_present,
     "dst": header_present,
     "rt": header_present,
+    "ecn": _ecn,
+    "addrtype": addrtype,
     "comment": lambda match, sight: YES,
 }

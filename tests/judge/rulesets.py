@@ -89,6 +89,14 @@ ONLY4 = (
     "-s 192.0.0.2/255.0.255.255",
     "-f",
     "! -f",
+    "-m ecn --ecn-ip-ect 1",
+    "-m ecn ! --ecn-ip-ect 0",
+    "-m addrtype --dst-type MULTICAST",
+    "-m addrtype --dst-type BROADCAST",
+    "-m addrtype ! --dst-type MULTICAST",
+    "-m addrtype --src-type MULTICAST,BROADCAST",
+    "-m addrtype ! --src-type UNICAST",
+    "-m addrtype --dst-type LOCAL",
     "-p igmp",
     "-p icmp",
     "-p icmp -m icmp --icmp-type 8",
@@ -170,10 +178,26 @@ def _filter(*lines: str, policy: str = "ACCEPT", chains: tuple[str, ...] = ()) -
 
 
 def _table(name: str, *lines: str, chains: tuple[str, ...] = ()) -> str:
-    return f"*{name}\n" + "".join(f":{c}\n" for c in chains) + "".join(f"{line}\n" for line in lines) + "COMMIT\n"
+    return (
+        f"*{name}\n"
+        + "".join(f":{c}\n" for c in chains)
+        + "".join(f"{line}\n" for line in lines)
+        + "COMMIT\n"
+    )
 
 
 RULESETS: dict[str, tuple[Family, str]] = {
+    "output devices": (
+        FOUR,
+        _filter(
+            "-A INPUT -j outs",
+            "-A outs ! -o eth0 -p udp -j ACCEPT",
+            "-A outs -o eth0 -p tcp -j ACCEPT",
+            "-A outs -o + -p sctp -j ACCEPT",
+            policy="DROP",
+            chains=("outs",),
+        ),
+    ),
     "empty": (FOUR, _filter()),
     "policy drop": (FOUR, _filter(policy="DROP")),
     "policy drop 6": (SIX, _filter(policy="DROP")),
@@ -271,14 +295,25 @@ RULESETS: dict[str, tuple[Family, str]] = {
     ),
     "nat": (
         FOUR,
-        _table("nat", "-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 22", chains=("PREROUTING ACCEPT",))
+        _table(
+            "nat",
+            "-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 22",
+            chains=("PREROUTING ACCEPT",),
+        )
         + _table("mangle", "-A PREROUTING -s 198.51.100.0/24 -j DROP", chains=("PREROUTING ACCEPT",))
         + _filter("-A INPUT -p tcp -m tcp --dport 80 -j DROP", "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT"),
     ),
     "notrack": (
         FOUR,
-        _table("raw", "-A PREROUTING -p udp -j CT --notrack", "-A PREROUTING -m ttl --ttl-eq 1 -j DROP", chains=("PREROUTING ACCEPT",))
-        + _filter("-A INPUT -m conntrack --ctstate INVALID -j DROP", "-A INPUT -p udp -m udp --dport 53 -j DROP"),
+        _table(
+            "raw",
+            "-A PREROUTING -p udp -j CT --notrack",
+            "-A PREROUTING -m ttl --ttl-eq 1 -j DROP",
+            chains=("PREROUTING ACCEPT",),
+        )
+        + _filter(
+            "-A INPUT -m conntrack --ctstate INVALID -j DROP", "-A INPUT -p udp -m udp --dport 53 -j DROP"
+        ),
     ),
     "outbound state": (
         FOUR,
@@ -286,8 +321,21 @@ RULESETS: dict[str, tuple[Family, str]] = {
     ),
     "bogons 6": (
         SIX,
-        _table("raw", "-A PREROUTING -s fd00::/8 -j DROP", "-A PREROUTING -m rt -j DROP", chains=("PREROUTING ACCEPT",))
-        + _filter("-A INPUT -p ipv6-icmp -j icmps", "-A INPUT -p udp -m udp --dport 5353 -d ff02::fb -j ACCEPT", "-A INPUT -p tcp -m tcp --dport 22 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT",
-            "-A icmps -m icmp6 -p ipv6-icmp --icmpv6-type 128 -j DROP", "-A icmps -m hl ! --hl-eq 255 -j RETURN", "-A icmps -j ACCEPT", policy="DROP", chains=("icmps",)),
+        _table(
+            "raw",
+            "-A PREROUTING -s fd00::/8 -j DROP",
+            "-A PREROUTING -m rt -j DROP",
+            chains=("PREROUTING ACCEPT",),
+        )
+        + _filter(
+            "-A INPUT -p ipv6-icmp -j icmps",
+            "-A INPUT -p udp -m udp --dport 5353 -d ff02::fb -j ACCEPT",
+            "-A INPUT -p tcp -m tcp --dport 22 --tcp-flags FIN,SYN,RST,ACK SYN -j ACCEPT",
+            "-A icmps -m icmp6 -p ipv6-icmp --icmpv6-type 128 -j DROP",
+            "-A icmps -m hl ! --hl-eq 255 -j RETURN",
+            "-A icmps -j ACCEPT",
+            policy="DROP",
+            chains=("icmps",),
+        ),
     ),
 }
