@@ -15,7 +15,7 @@ from functools import total_ordering
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..rules.model import Chain, Rule, Ruleset, Table
-from .condition import EVERYTHING, NOTHING, Condition, Cube, Region
+from .condition import EVERYTHING, Condition, Cube, Region
 from .hookpath import Stop
 from .lowering import lower_match
 from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
@@ -260,4 +260,3 @@ def _lay_out(blocks: dict[State, list[_Step]]) -> tuple[Decision, ...]:
     return tuple(Decision(c, Skip(starts[t]) if isinstance(t, State) else t) for c, t in flat)
 
 
-__all__ = ["NOTHING", "Walk"]

@@ -149,11 +149,8 @@ def _edit(table: _OpenTable, line: RawLine, errors: list[Diagnostic]) -> None:
 
 def _insert(table: _OpenTable, line: RawLine, errors: list[Diagnostic]) -> None:
     name = line.args[0]
-    if name not in table.chains:
-        hint = f"declare it above: :{name} - [0:0]"
-        errors.append(Diagnostic(line.span, f"the table {table.name} has no chain {name!r}", hint))
-        return
-    rules = table.chains[name].rules
+    # Hand-written files leave out :CHAIN lines; a chain that nothing jumps to decides nothing anyway.
+    rules = table.chains.setdefault(name, _OpenChain(None, None)).rules
     if line.verb in ("-I", "--insert"):
         rules.insert(int(line.args[1]) - 1 if len(line.args) > 1 else 0, line)
     elif len(line.args) > 1:
