@@ -6,7 +6,7 @@ from ..host.facts import HostFacts
 from ..rules.model import Ruleset
 from .hookpath import hook_path
 from .model import DecisionList
-from .view import Kind
+from ..matches.view import Kind
 from .walk import Walk
 
 __all__ = ["decide"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from ..host.facts import HostFacts
 from ..matches.table import MATCHES, TARGETS
 from ..rules.model import Chain, Rule, Ruleset
-from .view import Kind, View
+from ..matches.view import Kind, View
 
 #: nf_ip_hook_priorities; nat is crossed by the first packet of a flow only.
 PATH = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..rules.model import Chain, Rule
-from .condition import Cube
-from .view import Kind
+from ..matches.condition import Cube
+from ..matches.view import Kind
 
 
 @dataclass(frozen=True, slots=True)

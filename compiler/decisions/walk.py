@@ -15,11 +15,11 @@ from functools import total_ordering
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..rules.model import Chain, Rule, Ruleset, Table
-from .condition import EVERYTHING, Condition, Cube, Region
+from ..matches.condition import EVERYTHING, Condition, Cube, Region
 from .hookpath import Stop
-from .lowering import lower_match
+from ..matches.lowering import lower_match
 from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
-from .view import Kind, View
+from ..matches.view import Kind, View
 
 #: States of the walk before it gives up; every state past it passes its packets.
 MAX_STATES = 200_000

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..decisions.condition import NO, NOTHING, YES, Condition, Cube
-from ..decisions.view import View
+from .condition import NO, NOTHING, YES, Condition, Cube
+from .view import View
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
 from ..rules.model import Match, Option, Variant

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..fields import Family
 
 if TYPE_CHECKING:
-    from ..decisions.condition import Condition
-    from ..decisions.view import View
+    from .condition import Condition
+    from .view import View
     from ..rules.model import Match
 
 #: words, family -> typed value; raises ValueError with a message for the user.

@@ -2,7 +2,7 @@
 
 from xdptables.decisions.hookpath import hook_path
 from xdptables.decisions.model import Accept, Drop, Skip, Undecided
-from xdptables.decisions.view import Kind
+from xdptables.matches.view import Kind
 from xdptables.decisions.walk import Walk
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST

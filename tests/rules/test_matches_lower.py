@@ -1,6 +1,6 @@
 """Matches lower to what they mean, and to maybe where the view cannot tell."""
 
-from xdptables.decisions.view import Kind, View
+from xdptables.matches.view import Kind, View
 from xdptables.fields import Family
 from xdptables.intervals import IntervalSet
 from xdptables.matches.table import MATCHES, TARGETS

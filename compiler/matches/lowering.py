@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..matches import lower
-from ..matches.table import MATCHES
+from . import lower
+from .table import MATCHES
 from ..rules.model import Match
 from .condition import YES, Condition
 from .view import View
