@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..fields import Family
-from ..intervals import IntervalSet
 from ..rules.model import Match, Option
 from .answers import Answer, Sight, conjunction, known, opposite
 from .extension_headers import frag, header_present, ipv6header
 from .locality import addrtype, is_own_source
-from .packet import ESP, ICMP, ICMP6, TCP
+from .options import equal, every, first_word, within
+from .transport import ah, esp, icmp, ports
 
 YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
 
@@ -43,29 +43,8 @@ def remembers(match: Match) -> bool:
         return False
     if match.name == "statistic":
         mode = match.option("--mode")
-        return mode is None or _first_word(mode) != "random"
+        return mode is None or first_word(mode) != "random"
     return match.name in REMEMBERS
-
-
-def _first_word(option: Option) -> str:
-    if option.words:
-        return option.words[0].text
-    return option.value if isinstance(option.value, str) else ""
-
-
-def _every(match: Match, answer: Callable[[Option], Answer]) -> Answer:
-    """All options must hold, each turned round where it says `!`."""
-    return conjunction(opposite(answer(o)) if o.negated else answer(o) for o in match.options)
-
-
-def _within(option: Option, value: int) -> Answer:
-    return known(value in option.value) if isinstance(option.value, IntervalSet) else MAYBE
-
-
-def _equal(option: Option, value: int) -> Answer:
-    if isinstance(option.value, IntervalSet):
-        return known(value in option.value)
-    return known(value == option.value) if isinstance(option.value, int) else MAYBE
 
 
 # The rule's own part: ip_packet_match, ip6_packet_match.
@@ -75,9 +54,9 @@ def _ip(match: Match, sight: Sight) -> Answer:
     def answer(option: Option) -> Answer:
         match option.name:
             case "-s":
-                return _within(option, packet.src)
+                return within(option, packet.src)
             case "-d":
-                return _within(option, packet.dst)
+                return within(option, packet.dst)
             case "-p":
                 return _protocol(option, sight)
             case "-i":
@@ -128,68 +107,16 @@ def _interface(option: Option, sight: Sight) -> Answer:
     return known(sight.interface == pattern)
 
 
-def _ports(match: Match, sight: Sight) -> Answer:
-    """tcp, udp, udplite, sctp, dccp and multiport."""
-    packet = sight.packet
-    ports = packet.ports
-    if packet.fragment and not sight.reassembled:
-        # Legacy says no to every later fragment, whatever the options.
-        return MAYBE
-
-    def answer(option: Option) -> Answer:
-        if option.name in ("--tcp-flags", "--syn"):
-            return _tcp_flags(option, sight)
-        if ports is None:
-            return MAYBE
-        sport, dport = ports
-        match option.name:
-            case "--sport" | "--sports":
-                return _within(option, sport)
-            case "--dport" | "--dports":
-                return _within(option, dport)
-            case "--ports":
-                either = {_within(option, sport), _within(option, dport)}
-                return YES if YES in either else MAYBE if MAYBE in either else NO
-        return MAYBE
-
-    return _every(match, answer)
-
-
-def _tcp_flags(option: Option, sight: Sight) -> Answer:
-    packet = sight.packet
-    if packet.protocol != TCP or not sight.reads("tcp"):
-        return MAYBE
-    value = (0x17, 0x02) if option.name == "--syn" else option.value
-    if not (isinstance(value, tuple) and len(value) == 2):
-        return MAYBE
-    mask, wanted = value
-    seen = {packet.tcp_flags}
-    if packet.tcp_has_data and sight.host.interface.gro is not False:
-        # GRO gives the merged segment the FIN and PSH of its last part.
-        rest = packet.tcp_flags & ~0x09
-        seen = {rest, rest | 0x01, rest | 0x08, rest | 0x09}
-    answers = {flags & mask == wanted for flags in seen}
-    return known(answers.pop()) if len(answers) == 1 else MAYBE
-
-
-def _icmp(match: Match, sight: Sight) -> Answer:
-    packet = sight.packet
-    protocol = ICMP if packet.family is Family.IPV4 else ICMP6
-    if packet.fragment or packet.protocol != protocol:
-        return MAYBE if match.options or not sight.reassembled else YES
-    return _every(match, lambda o: _within(o, packet.icmp))
-
-
 def _iprange(match: Match, sight: Sight) -> Answer:
     packet = sight.packet
     values = {"--src-range": packet.src, "--dst-range": packet.dst}
-    return _every(match, lambda o: _within(o, values[o.name]) if o.name in values else MAYBE)
+    return every(match, lambda o: within(o, values[o.name]) if o.name in values else MAYBE)
 
 
 def _mac(match: Match, sight: Sight) -> Answer:
     if not sight.reads("mac"):
         return MAYBE
-    return _every(match, lambda o: _equal(o, sight.packet.mac_src))
+    return every(match, lambda o: equal(o, sight.packet.mac_src))
 
 
 def _ttl(match: Match, sight: Sight) -> Answer:
@@ -209,7 +136,7 @@ def _ttl(match: Match, sight: Sight) -> Answer:
                 return known(ttl > option.value)
         return MAYBE
 
-    return _every(match, answer)
+    return every(match, answer)
 
 
 def _tos(match: Match, sight: Sight) -> Answer:
@@ -222,58 +149,36 @@ def _tos(match: Match, sight: Sight) -> Answer:
         value, mask = option.value
         return known(sight.packet.tos & mask == value)
 
-    return _every(match, answer)
+    return every(match, answer)
 
 
 def _dscp(match: Match, sight: Sight) -> Answer:
     if not sight.reads("tos"):
         return MAYBE
-    return _every(match, lambda o: _equal(o, sight.packet.tos >> 2))
+    return every(match, lambda o: equal(o, sight.packet.tos >> 2))
 
 
 def _ecn(match: Match, sight: Sight) -> Answer:
     if not sight.reads("tos"):
         return MAYBE
-    return _every(match, lambda o: _equal(o, sight.packet.tos & 3) if o.name == "--ecn-ip-ect" else MAYBE)
+    return every(match, lambda o: equal(o, sight.packet.tos & 3) if o.name == "--ecn-ip-ect" else MAYBE)
 
 
 def _length(match: Match, sight: Sight) -> Answer:
     if not sight.reads("length") or sight.host.interface.gro is not False:
         return MAYBE
-    return _every(match, lambda o: _within(o, sight.packet.length))
+    return every(match, lambda o: within(o, sight.packet.length))
 
 
 def _pkttype(match: Match, sight: Sight) -> Answer:
     if not sight.reads("pkttype"):
         return MAYBE
-    return _every(match, lambda o: _equal(o, sight.packet.pkttype))
-
-
-def _ah(match: Match, sight: Sight) -> Answer:
-    packet = sight.packet
-    if packet.family is Family.IPV6:
-        # An AH header never gets as far as here (packet.py), so there is none; in a fragment, who knows.
-        return MAYBE if packet.fragment else NO
-    return _spi(match, sight, "--ahspi", 4)
-
-
-def _esp(match: Match, sight: Sight) -> Answer:
-    if sight.packet.protocol != ESP:
-        return MAYBE
-    return _spi(match, sight, "--espspi", 0)
-
-
-def _spi(match: Match, sight: Sight, name: str, at: int) -> Answer:
-    # The SPI is no part of conntrack's idea of a flow.
-    if not sight.reads("spi"):
-        return MAYBE
-    spi = int.from_bytes(sight.packet.l4[at : at + 4])
-    return _every(match, lambda o: _within(o, spi) if o.name == name else MAYBE)
+    return every(match, lambda o: equal(o, sight.packet.pkttype))
 
 
 def _policy(match: Match, sight: Sight) -> Answer:
     """Nothing is decrypted yet when it comes off the wire."""
-    words = {o.name: _first_word(o) for o in match.options}
+    words = {o.name: first_word(o) for o in match.options}
     if any(o.negated for o in match.options) or words.get("--dir") != "in":
         return MAYBE
     match words.get("--pol"):
@@ -286,10 +191,10 @@ def _policy(match: Match, sight: Sight) -> Answer:
 
 _EVALUATORS: dict[str, Evaluator] = {
     "ip": _ip,
-    **dict.fromkeys(("tcp", "udp", "udplite", "sctp", "dccp", "multiport"), _ports),
-    "icmp": _icmp,
-    "icmp6": _icmp,
-    "icmpv6": _icmp,
+    **dict.fromkeys(("tcp", "udp", "udplite", "sctp", "dccp", "multiport"), ports),
+    "icmp": icmp,
+    "icmp6": icmp,
+    "icmpv6": icmp,
     "iprange": _iprange,
     "mac": _mac,
     "ttl": _ttl,
@@ -298,8 +203,8 @@ _EVALUATORS: dict[str, Evaluator] = {
     "dscp": _dscp,
     "length": _length,
     "pkttype": _pkttype,
-    "ah": _ah,
-    "esp": _esp,
+    "ah": ah,
+    "esp": esp,
     "policy": _policy,
     "ipv6header": ipv6header,
     "frag": frag,

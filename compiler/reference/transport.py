@@ -1,0 +1,85 @@
+"""The matches on transport headers: xt_tcpudp.c, xt_sctp.c, xt_multiport.c, xt_esp.c, ipt_ah.c and so on."""
+
+from __future__ import annotations
+
+from ..fields import Family
+from ..rules.model import Match, Option
+from .answers import Answer, Sight, known
+from .options import every, within
+from .packet import ESP, ICMP, ICMP6, TCP
+
+YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
+
+
+def ports(match: Match, sight: Sight) -> Answer:
+    """tcp, udp, udplite, sctp, dccp and multiport."""
+    packet = sight.packet
+    ports = packet.ports
+    if packet.fragment and not sight.reassembled:
+        # Legacy says no to every later fragment, whatever the options.
+        return MAYBE
+
+    def answer(option: Option) -> Answer:
+        if option.name in ("--tcp-flags", "--syn"):
+            return _tcp_flags(option, sight)
+        if ports is None:
+            return MAYBE
+        sport, dport = ports
+        match option.name:
+            case "--sport" | "--sports":
+                return within(option, sport)
+            case "--dport" | "--dports":
+                return within(option, dport)
+            case "--ports":
+                either = {within(option, sport), within(option, dport)}
+                return YES if YES in either else MAYBE if MAYBE in either else NO
+        return MAYBE
+
+    return every(match, answer)
+
+
+def _tcp_flags(option: Option, sight: Sight) -> Answer:
+    packet = sight.packet
+    if packet.protocol != TCP or not sight.reads("tcp"):
+        return MAYBE
+    value = (0x17, 0x02) if option.name == "--syn" else option.value
+    if not (isinstance(value, tuple) and len(value) == 2):
+        return MAYBE
+    mask, wanted = value
+    seen = {packet.tcp_flags}
+    if packet.tcp_has_data and sight.host.interface.gro is not False:
+        # GRO gives the merged segment the FIN and PSH of its last part.
+        rest = packet.tcp_flags & ~0x09
+        seen = {rest, rest | 0x01, rest | 0x08, rest | 0x09}
+    answers = {flags & mask == wanted for flags in seen}
+    return known(answers.pop()) if len(answers) == 1 else MAYBE
+
+
+def icmp(match: Match, sight: Sight) -> Answer:
+    packet = sight.packet
+    protocol = ICMP if packet.family is Family.IPV4 else ICMP6
+    if packet.fragment or packet.protocol != protocol:
+        return MAYBE if match.options or not sight.reassembled else YES
+    return every(match, lambda o: within(o, packet.icmp))
+
+
+def ah(match: Match, sight: Sight) -> Answer:
+    packet = sight.packet
+    if packet.family is Family.IPV6:
+        # An AH header never gets as far as here (packet.py), so there is none; in a fragment, who knows.
+        return MAYBE if packet.fragment else NO
+    return _spi(match, sight, "--ahspi", 4)
+
+
+def esp(match: Match, sight: Sight) -> Answer:
+    if sight.packet.protocol != ESP:
+        return MAYBE
+    return _spi(match, sight, "--espspi", 0)
+
+
+def _spi(match: Match, sight: Sight, name: str, at: int) -> Answer:
+    # The SPI is no part of conntrack's idea of a flow.
+    if not sight.reads("spi"):
+        return MAYBE
+    spi = int.from_bytes(sight.packet.l4[at : at + 4])
+    return every(match, lambda o: within(o, spi) if o.name == name else MAYBE)
