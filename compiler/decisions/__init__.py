@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..host.facts import HostFacts
+from ..matches.view import Kind
 from ..rules.model import Ruleset
 from .hookpath import hook_path
 from .model import DecisionList
-from ..matches.view import Kind
 from .walk import Walk
 
 __all__ = ["decide"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from ..host.facts import HostFacts
 from ..matches.table import MATCHES, TARGETS
-from ..rules.model import Chain, Rule, Ruleset
 from ..matches.view import Kind, View
+from ..rules.model import Chain, Rule, Ruleset
 
 #: nf_ip_hook_priorities; nat is crossed by the first packet of a flow only.
 PATH = (
@@ -65,7 +65,9 @@ def _reads_state_outbound(rulesets: tuple[Ruleset, ...], host: HostFacts) -> boo
     return any(t.reads_state_outbound for t in host.native_tables)
 
 
-def hook_path(ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind) -> tuple[Stop, ...]:
+def hook_path(
+    ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind
+) -> tuple[Stop, ...]:
     """`ruleset` is the one of the kind's family; `rulesets` are all of the namespace."""
     tracked = tracks_connections(rulesets, host)
     base = View(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..rules.model import Chain, Rule
 from ..matches.condition import Cube
 from ..matches.view import Kind
+from ..rules.model import Chain, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,12 @@ Then = Outcome | Skip
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """`split`, of a merged drop: which rule each interval of `split_field` belongs to."""
+
     when: Cube
     then: Then
+    split_field: str = ""
+    split: tuple[tuple[int, int, Cause], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,14 +12,14 @@ import heapq
 from dataclasses import dataclass
 from functools import total_ordering
 
+from ..matches.condition import EVERYTHING, Condition, Cube, Region
+from ..matches.lowering import lower_match
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
-from ..rules.model import Chain, Rule, Ruleset, Table
-from ..matches.condition import EVERYTHING, Condition, Cube, Region
-from .hookpath import Stop
-from ..matches.lowering import lower_match
-from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 from ..matches.view import Kind, View
+from ..rules.model import Chain, Rule, Ruleset, Table
+from .hookpath import Stop
+from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 
 #: States of the walk before it gives up; every state past it passes its packets.
 MAX_STATES = 200_000
@@ -65,7 +65,11 @@ class State:
     after_conntrack: bool = False
 
     def __lt__(self, other: State) -> bool:
-        return (self.worlds, self.local, self.after_conntrack) < (other.worlds, other.local, other.after_conntrack)
+        return (self.worlds, self.local, self.after_conntrack) < (
+            other.worlds,
+            other.local,
+            other.after_conntrack,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,9 @@ class Walk:
             return self._dropped(state, stop, cause)
         return self._accepted(state, at, cause)
 
-    def _rule(self, state: State, at: Position, stop: Stop, table: Table, chain: Chain, rule: Rule) -> list[_Step]:
+    def _rule(
+        self, state: State, at: Position, stop: Stop, table: Table, chain: Chain, rule: Rule
+    ) -> list[_Step]:
         self.reached.add((stop.table, chain.name, rule.number))
         cause = Cause(stop.table, chain.name, rule)
         view = stop.view.without(self.tainted)
@@ -169,7 +175,13 @@ class Walk:
         return self._other_target(state, at, cause, condition, onward, rule)
 
     def _other_target(
-        self, state: State, at: Position, cause: Cause, condition: Condition, onward: State | Outcome, rule: Rule
+        self,
+        state: State,
+        at: Position,
+        cause: Cause,
+        condition: Condition,
+        onward: State | Outcome,
+        rule: Rule,
     ) -> list[_Step]:
         assert rule.target is not None
         spec = TARGETS.get(rule.target.name)
@@ -234,7 +246,9 @@ def _joined(a: State | Outcome, b: State | Outcome, condition: Condition) -> Sta
     why = "; ".join(condition.why)
     for side, other in ((a, b), (b, a)):
         if isinstance(side, Drop) and isinstance(other, State):
-            return State(other.worlds, other.local or side.local, other.after_conntrack or side.after_conntrack)
+            return State(
+                other.worlds, other.local or side.local, other.after_conntrack or side.after_conntrack
+            )
         if isinstance(side, Accept | Undecided):
             return Undecided(why or "one way through the rules accepts", side.cause)
     if isinstance(a, State) and isinstance(b, State):
@@ -258,5 +272,3 @@ def _lay_out(blocks: dict[State, list[_Step]]) -> tuple[Decision, ...]:
             if step.region == EVERYTHING:
                 break
     return tuple(Decision(c, Skip(starts[t]) if isinstance(t, State) else t) for c, t in flat)
-
-

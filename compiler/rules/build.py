@@ -145,7 +145,9 @@ class RuleBuilder:
             place = _Open(implicit, True, raw.span)
             self.open.append(place)
             return place, self.tables.by_match[implicit][raw.name]
-        if self.last is None or (self.last is not self.target and self.last.known and self._has_options(self.last)):
+        if self.last is None or (
+            self.last is not self.target and self.last.known and self._has_options(self.last)
+        ):
             return None, None  # a known match does not have it: keep it apart, as an unknown one
         return self.last, None
 

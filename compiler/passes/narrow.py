@@ -1,0 +1,80 @@
+"""Follow what is known of the packets that reach each decision.
+
+The hull at a decision: for each field, a set that holds its value in every packet that gets there.
+A decision that no such packet meets is unreachable (shadowed, or in a chain called under a condition
+that excludes it); a test that every such packet passes is not needed. One forward pass, as all skips
+go forward.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..decisions.model import Decision, DecisionList, Skip
+from ..intervals import IntervalSet
+from ..matches.condition import Cube
+from .rebuild import rebuild
+
+#: A hull set with more intervals than this is not refined further: a larger hull is still true.
+MAX_INTERVALS = 512
+
+Hull = dict[str, IntervalSet]
+
+
+def narrow(decisions: DecisionList) -> DecisionList:
+    items = decisions.decisions
+    width = {name: bits for name, bits in _widths(decisions).items()}
+    hulls: list[Hull | None] = [None] * (len(items) + 1)
+    hulls[0] = {}
+    out: list[Decision | None] = []
+    for i, decision in enumerate(items):
+        hull = hulls[i]
+        met = None if hull is None else _meet(hull, decision.when)
+        if hull is None or met is None:
+            out.append(None)
+            if hull is not None:
+                hulls[i + 1] = _join(hulls[i + 1], hull)
+            continue
+        needed = Cube(
+            tuple((n, s) for n, s in decision.when.sets if not hull.get(n, IntervalSet.full(width[n])) <= s)
+        )
+        out.append(replace(decision, when=needed))
+        if isinstance(decision.then, Skip):
+            hulls[decision.then.to] = _join(hulls[decision.then.to], met)
+        if needed.sets:
+            hulls[i + 1] = _join(hulls[i + 1], _without(hull, needed, width))
+    return replace(decisions, decisions=rebuild(out))
+
+
+def _widths(decisions: DecisionList) -> dict[str, int]:
+    from ..fields import FIELDS
+
+    return {name: f.width(decisions.kind.family) for name, f in FIELDS.items()}
+
+
+def _meet(hull: Hull, cube: Cube) -> Hull | None:
+    met = dict(hull)
+    for name, s in cube.sets:
+        both = hull[name] & s if name in hull else s
+        if not both:
+            return None
+        met[name] = both
+    return met
+
+
+def _without(hull: Hull, cube: Cube, width: dict[str, int]) -> Hull:
+    """The packets of the hull that are not in the cube, where one field tells."""
+    if len(cube.sets) != 1:
+        return hull
+    name, s = cube.sets[0]
+    if len(s.pairs) > MAX_INTERVALS:
+        return hull
+    rest = hull.get(name, IntervalSet.full(width[name])) - s
+    return {**hull, name: rest} if len(rest.pairs) <= MAX_INTERVALS else hull
+
+
+def _join(a: Hull | None, b: Hull) -> Hull:
+    if a is None or a is b:
+        return b
+    joined = {name: a[name] | b[name] for name in a if name in b}
+    return {n: s for n, s in joined.items() if len(s.pairs) <= MAX_INTERVALS}
