@@ -1,0 +1,115 @@
+"""Plan to C text. Decides nothing: conditions become expressions, the template holds the rest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..decisions.model import Accept, Decision, DecisionList, Drop, Skip, Undecided
+from ..fields import FIELDS, Family
+from ..matches.view import Kind
+from .expressions import condition, index_of
+from .plan import Plan, needs_l4
+
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One decision as C: a label if a skip leads here, a comment, the test, what to do."""
+
+    label: str
+    comment: str
+    test: str
+    action: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    name: str
+    lines: tuple[Line, ...]
+    end_label: str
+
+
+def generate(plan: Plan) -> str:
+    """The whole program, the same text for the same plan."""
+    env = Environment(
+        loader=PackageLoader("xdptables.templates", ""),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C, not HTML; rule texts only come in through `comment`
+    )
+    classifiers = {c.name: c for c in (_classifier(d, plan) for d in plan.lists)}
+    families = {
+        family: any(classifiers[k.value].lines for k in Kind if k.family is family and k.value in classifiers)
+        for family in Family
+    }
+    return env.get_template("program.c.j2").render(
+        classifiers=classifiers,
+        ipv4=families[Family.IPV4],
+        ipv6=families[Family.IPV6],
+        local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
+        slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
+        fields=plan.fields,
+        l4=needs_l4(plan),
+        docs={name: f.doc for name, f in FIELDS.items()},
+    )
+
+
+def comment(text: str, before: str = "") -> str:
+    """Rule text as the inside of a C comment: printable ASCII, no end of comment, no line joins.
+
+    Nothing that a rule contains may end up as code."""
+    plain = "".join(c if " " <= c <= "~" else "?" for c in before + text)
+    plain = re.sub(r"\*(?=/)|/(?=\*)", "?", plain).replace("\\", "|").replace("??", "? ?")
+    return plain if len(plain) <= 160 else plain[:157] + "..."
+
+
+def _classifier(decisions: DecisionList, plan: Plan) -> Classifier:
+    targets = {d.then.to for d in decisions.decisions if isinstance(d.then, Skip)}
+    count = len(decisions.decisions)
+    lines = tuple(
+        Line(
+            f"at_{i}" if i in targets else "",
+            _describe(d),
+            condition(d.when, decisions.kind.family),
+            _action(d, decisions.kind.family, plan, count),
+        )
+        for i, d in enumerate(decisions.decisions)
+    )
+    return Classifier(decisions.kind.value, lines, "at_end" if count in targets else "")
+
+
+def _describe(decision: Decision) -> str:
+    then = decision.then
+    if isinstance(then, Skip):
+        return ""
+    if decision.split:
+        return comment(f"{len(decision.split)} values of {decision.split_field}, each with its rule: drop")
+    if isinstance(then, Accept | Undecided) and then.cause is None:
+        return "pass"
+    cause = then.cause
+    assert cause is not None
+    head = {Drop: "drop", Accept: "accepted", Undecided: "left to netfilter"}[type(then)]
+    return comment(cause.text, f"{head}, line {cause.line}: ")
+
+
+def _action(decision: Decision, family: Family, plan: Plan, count: int) -> tuple[str, ...]:
+    then = decision.then
+    if isinstance(then, Skip):
+        return (f"goto {'at_end' if then.to == count else f'at_{then.to}'};",)
+    if not isinstance(then, Drop):
+        return ("return XT_PASS;",)
+    local = "XT_LOCAL | " if then.local else ""
+    if not decision.split:
+        return (f"return {local}XT_DROP({plan.slot(then.cause)});",)
+    owners: list[tuple[int, int, int]] = [(lo, hi, plan.slot(c)) for lo, hi, c in decision.split]
+    return (
+        *index_of(decision.split_field, owners, family, lambda slot: f"return {local}XT_DROP({slot});"),
+        "return XT_PASS;",
+    )
+
+
