@@ -44,7 +44,8 @@ def compile_program(c_text: str) -> CompiledProgram:
     try:
         with _environment(), _captured_output() as log:
             try:
-                module = bcc.BPF(text=c_text.encode())
+                # An undeclared function would become a call that only the verifier notices.
+                module = bcc.BPF(text=c_text.encode(), cflags=["-Werror=implicit-function-declaration"])
             finally:
                 said = log()
     except Exception as e:  # BCC raises plain Exception
