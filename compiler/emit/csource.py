@@ -14,7 +14,6 @@ from .expressions import condition, index_of
 from .plan import Plan, needs_l4
 
 
-
 @dataclass(frozen=True, slots=True)
 class Line:
     """One decision as C: a label if a skip leads here, a comment, the test, what to do."""

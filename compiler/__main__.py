@@ -1,0 +1,5 @@
+"""python -m xdptables"""
+
+from .cli.main import main
+
+main()

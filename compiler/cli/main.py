@@ -1,0 +1,95 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from .. import __version__
+from ..fields import Family
+from ..host.facts import ASSUMPTIONS, HostFacts
+from ..pipeline import compile_rules
+from ..report.text import show
+from ..rules.reader import read_rulesets
+from ..source import InputError, Source, UserError
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__)
+def cli() -> None:
+    """Drop in XDP what netfilter would have dropped: iptables-save rules to an XDP program."""
+
+
+def read_source(name: str) -> Source:
+    """A file, or standard input for "-". Bytes that are no UTF-8 are kept."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+    except OSError as e:
+        raise UserError(f"can't read {name}: {e.strerror}", "give an iptables-save file, or - for standard input") from e
+    return Source("<stdin>" if name == "-" else name, data.decode(errors="surrogateescape"))
+
+
+def host_of(assume: str, host_file: str | None, interface: str | None) -> HostFacts:
+    if host_file:
+        try:
+            host = HostFacts.from_json(read_source(host_file).text)
+        except ValueError as e:
+            raise UserError(f"{host_file}: {e}", "`xdptables host` prints such a file") from e
+    else:
+        host = ASSUMPTIONS[assume]
+    if interface:
+        host = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=interface))
+    return host
+
+
+@cli.command("compile")
+@click.argument("rules")
+@click.option("-i", "--interface", help="the interface that the program will serve; decides what -i matches")
+@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
+@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
+@click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
+@click.option("--host", "host_file", help="what is known of the host, as JSON")
+@click.option("--dry-run", is_flag=True, help="print the C on standard output, the report on standard error")
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="write the C to this file")
+@click.option("--json", "as_json", is_flag=True, help="the report as JSON")
+def compile_command(
+    rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
+    dry_run: bool, output: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
+    host = host_of(assume, host_file, interface)
+    rulesets = read_rulesets(read_source(rules), Family(family) if family else None)
+    compiled = compile_rules(rulesets, host)
+    if output:
+        Path(output).write_text(compiled.c_text)
+    if dry_run:
+        click.echo(compiled.c_text, nl=False)
+    if as_json:
+        click.echo(json.dumps(compiled.report.to_data(), indent=2), err=dry_run)
+    else:
+        show(compiled.report, Console(stderr=dry_run, highlight=False))
+
+
+def main() -> None:
+    """Errors of the user end with a message and status 1, never with a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as e:
+        e.show()
+        sys.exit(e.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except (InputError, UserError) as e:
+        text = str(e) if isinstance(e, InputError) else f"xdptables: {e}"
+        click.echo(text.encode(errors="replace").decode(), err=True)
+        sys.exit(1)

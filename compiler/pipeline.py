@@ -1,0 +1,28 @@
+"""Text to C in one call: the path of data, as code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .decisions import decide
+from .decisions.model import DecisionList
+from .emit import Plan, generate, make_plan
+from .host.facts import HostFacts
+from .passes import optimise
+from .report.model import Report, make_report
+from .rules.model import Ruleset
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    lists: tuple[DecisionList, ...]
+    plan: Plan
+    c_text: str
+    report: Report
+
+
+def compile_rules(rulesets: tuple[Ruleset, ...], host: HostFacts) -> Compiled:
+    """At most one ruleset a family."""
+    lists = decide(rulesets, host)
+    plan = make_plan(optimise(d) for d in lists)
+    return Compiled(lists, plan, generate(plan), make_report(rulesets, host, lists, plan))

@@ -1,0 +1,171 @@
+"""What happens to each rule on the path of a packet for this host, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from ..decisions.hookpath import PATH
+from ..decisions.model import Cause, DecisionList, Undecided
+from ..emit.plan import Plan, causes_of
+from ..host.facts import HostFacts
+from ..passes.narrow import narrow
+from ..rules.model import Chain, Rule, Ruleset, Table
+
+
+class Fate(StrEnum):
+    OFFLOADED = "offloaded"
+    PASSES = "passes to netfilter"
+    LEFT = "left to netfilter"
+    UNREACHABLE = "unreachable"
+    COUNTS = "no verdict"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One rule, or the policy of a base chain. `why` is empty where nothing needs a reason."""
+
+    cause: Cause
+    family: str
+    fate: Fate
+    why: str = ""
+    drops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    entries: tuple[Entry, ...]
+    assumptions: tuple[str, ...]
+    cut: int = 0
+
+    @property
+    def dropping(self) -> tuple[Entry, ...]:
+        """Dropping rules that a packet can reach."""
+        return tuple(e for e in self.entries if e.drops and e.fate is not Fate.UNREACHABLE)
+
+    @property
+    def offloaded(self) -> tuple[Entry, ...]:
+        return tuple(e for e in self.dropping if e.fate is Fate.OFFLOADED)
+
+    @property
+    def summary(self) -> str:
+        total, here = len(self.dropping), len(self.offloaded)
+        if not total:
+            return "no dropping rule can be reached: every packet passes to netfilter"
+        text = f"{here} of {total} dropping rules run in XDP"
+        left = [e for e in self.dropping if e.fate is not Fate.OFFLOADED]
+        if left:
+            reasons = dict.fromkeys(e.why for e in left)
+            first = next(iter(reasons))
+            more = f", and {len(reasons) - 1} more reasons" if len(reasons) > 1 else ""
+            text += f"; {len(left)} stay with netfilter: {first}{more}"
+        return text
+
+    def to_data(self) -> dict[str, Any]:
+        rows = [
+            {
+                "family": e.family, "table": e.cause.table, "chain": e.cause.chain, "line": e.cause.line,
+                "rule": e.cause.text, "fate": e.fate.value, "why": e.why, "drops": e.drops,
+            }
+            for e in self.entries
+        ]  # fmt: skip
+        return {"summary": self.summary, "rules": rows, "assumptions": list(self.assumptions), "cut": self.cut}
+
+
+def make_report(
+    rulesets: Iterable[Ruleset], host: HostFacts, lists: Iterable[DecisionList], plan: Plan
+) -> Report:
+    """`lists`: as the walk made them, before the passes."""
+    rulesets, lists = tuple(rulesets), tuple(lists)
+    entries: list[Entry] = []
+    for ruleset in rulesets:
+        own = [d for d in lists if d.kind.family is ruleset.family]
+        known = _Known(own, plan)
+        for table, chain in _on_path(ruleset, own):
+            for rule in chain.rules:
+                cause = Cause(table.name, chain.name, rule)
+                entries.append(known.entry(cause, ruleset.family.value, rule))
+            if chain.policy == "DROP":
+                cause = Cause(table.name, chain.name, policy=chain)
+                entries.append(known.entry(cause, ruleset.family.value, None))
+    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut)
+
+
+def _on_path(ruleset: Ruleset, lists: list[DecisionList]) -> list[tuple[Table, Chain]]:
+    """Base chains in the order of the hooks, each table's user chains that a packet reaches behind them."""
+    reached = {(t, c) for d in lists for t, c, _ in d.reached}
+    seen: dict[tuple[str, str], tuple[Table, Chain]] = {}
+    for table_name, chain_name in PATH:
+        table = ruleset.table(table_name)
+        if table is None:
+            continue
+        for chain in table.chains:
+            base = chain.name == chain_name
+            if base or (chain.policy is None and (table.name, chain.name) in reached):
+                seen.setdefault((table.name, chain.name), (table, chain))
+    return list(seen.values())
+
+
+class _Known:
+    """Answers about single rules, from the lists before and after the passes."""
+
+    def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
+        self.slots = set(plan.slots)
+        self.notes = {n.cause: n.why for d in reversed(lists) for n in d.notes}
+        self.reached = {key for d in lists for key in d.reached}
+        self.reachable = {c for d in lists for item in narrow(d).decisions for c in causes_of(item)}
+        # As if nothing were undecided: what becomes reachable now is held back by an undecided rule.
+        certain = [_without_undecided(d) for d in lists]
+        self.held_back = {c for d in certain for item in narrow(d).decisions for c in causes_of(item)}
+        self.undecided = [d.then for x in lists for d in x.decisions if isinstance(d.then, Undecided)]
+
+    def entry(self, cause: Cause, family: str, rule: Rule | None) -> Entry:
+        name = rule.target.name if rule and rule.target else ""
+        drops = rule is None or name in ("DROP", "REJECT")
+        if rule is not None and (cause.table, cause.chain, rule.number) not in self.reached:
+            return Entry(cause, family, Fate.UNREACHABLE, "no packet reaches it", drops)
+        if not drops:
+            return Entry(cause, family, Fate.PASSES if name == "ACCEPT" else Fate.COUNTS)
+        if cause in self.slots:
+            why = f"in part: {self.notes[cause]}" if cause in self.notes else ""
+            return Entry(cause, family, Fate.OFFLOADED, why, True)
+        if cause in self.notes:
+            return Entry(cause, family, Fate.LEFT, self.notes[cause], True)
+        if cause in self.reachable:
+            return Entry(cause, family, Fate.LEFT, "the program would be too large", True)
+        if cause in self.held_back or rule is None:
+            return Entry(cause, family, Fate.LEFT, self._blocker(cause), True)
+        return Entry(cause, family, Fate.UNREACHABLE, "earlier rules decide all its packets", True)
+
+    def _blocker(self, cause: Cause) -> str:
+        """The undecided rule that takes its packets first."""
+        for then in reversed(self.undecided):
+            if then.cause is not None and (not cause.line or then.cause.line < cause.line or cause.policy):
+                return f"line {then.cause.line} may decide its packets first ({then.why})"
+        return "earlier rules decide all its packets"
+
+
+def _without_undecided(decisions: DecisionList) -> DecisionList:
+    """Undecided conditions become ones that nothing meets; indices stay."""
+    from ..passes.rebuild import rebuild
+
+    kept = [None if isinstance(d.then, Undecided) else d for d in decisions.decisions]
+    return replace(decisions, decisions=rebuild(kept))
+
+
+def _assumptions(rulesets: tuple[Ruleset, ...], host: HostFacts) -> tuple[str, ...]:
+    """What the outcome rests on besides the rules given."""
+    out = []
+    if host.assumed:
+        out.append(f"host: a {host.label} is assumed, not observed")
+    for ruleset in rulesets:
+        given = {t.name for t in ruleset.tables}
+        absent = [t for t in dict.fromkeys(t for t, _ in PATH) if t not in given]
+        if absent:
+            out.append(f"{ruleset.family.value}: the tables {', '.join(absent)} are not in the dump and taken as empty")
+        out.append(f"{ruleset.family.value}: iptables variant {ruleset.variant.value}")
+    if not host.interface.name:
+        out.append("no interface given: what -i matches is not known (--interface)")
+    return tuple(out)

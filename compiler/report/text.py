@@ -1,0 +1,39 @@
+"""The report for people: colours on a terminal, plain text in a pipe."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+
+from .model import Fate, Report
+
+STYLE = {
+    Fate.OFFLOADED: "green",
+    Fate.PASSES: "dim",
+    Fate.LEFT: "yellow",
+    Fate.UNREACHABLE: "dim",
+    Fate.COUNTS: "dim",
+}
+#: A large ruleset is shown by its rules that drop; more than this many and the rest is counted.
+MOST = 400
+
+
+def show(report: Report, console: Console) -> None:
+    rows = report.entries if len(report.entries) <= MOST else [e for e in report.entries if e.drops][:MOST]
+    for entry in rows:
+        style = STYLE[entry.fate]
+        place = f"line {entry.cause.line}" if entry.cause.line else "policy"
+        console.print(
+            f"[{style}]{entry.fate.value:>19}[/{style}]  {place:<10} {entry.cause.table:<7}"
+            f" {escape(entry.cause.text)}",
+            soft_wrap=True,
+        )
+        if entry.why:
+            console.print(f"{'':>19}  {'':<10} {'':<7} [dim]because {escape(entry.why)}[/dim]", soft_wrap=True)
+    if len(rows) < len(report.entries):
+        console.print(f"{len(report.entries) - len(rows)} more rules are not listed; --json has them all")
+    for line in report.assumptions:
+        console.print(f"[dim]assumed: {escape(line)}[/dim]" if "assumed" in line else f"[dim]{escape(line)}[/dim]")
+    if report.cut:
+        console.print(f"[yellow]{report.cut} decisions did not fit into the program and are left to netfilter[/yellow]")
+    console.print(f"[bold]{escape(report.summary)}[/bold]", soft_wrap=True)
