@@ -32,7 +32,8 @@ def read_source(name: str) -> Source:
     try:
         data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
     except OSError as e:
-        raise UserError(f"can't read {name}: {e.strerror}", "give an iptables-save file, or - for standard input") from e
+        hint = "give an iptables-save file, or - for standard input"
+        raise UserError(f"can't read {name}: {e.strerror}", hint) from e
     return Source("<stdin>" if name == "-" else name, data.decode(errors="surrogateescape"))
 
 

@@ -110,5 +110,3 @@ def _action(decision: Decision, family: Family, plan: Plan, count: int) -> tuple
         *index_of(decision.split_field, owners, family, lambda slot: f"return {local}XT_DROP({slot});"),
         "return XT_PASS;",
     )
-
-

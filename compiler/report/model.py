@@ -71,7 +71,12 @@ class Report:
             }
             for e in self.entries
         ]  # fmt: skip
-        return {"summary": self.summary, "rules": rows, "assumptions": list(self.assumptions), "cut": self.cut}
+        return {
+            "summary": self.summary,
+            "rules": rows,
+            "assumptions": list(self.assumptions),
+            "cut": self.cut,
+        }
 
 
 def make_report(
@@ -113,7 +118,9 @@ class _Known:
 
     def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
         self.slots = set(plan.slots)
-        self.notes = {n.cause: n.why for d in reversed(lists) for n in d.notes}
+        fragments_last = sorted(lists, key=lambda d: d.kind.is_fragment, reverse=True)
+        self.notes = {n.cause: n.why for d in fragments_last for n in d.notes}
+        self.whole = {n.cause: n.why for d in lists if not d.kind.is_fragment for n in d.notes}
         self.reached = {key for d in lists for key in d.reached}
         self.reachable = {c for d in lists for item in narrow(d).decisions for c in causes_of(item)}
         # As if nothing were undecided: what becomes reachable now is held back by an undecided rule.
@@ -129,7 +136,7 @@ class _Known:
         if not drops:
             return Entry(cause, family, Fate.PASSES if name == "ACCEPT" else Fate.COUNTS)
         if cause in self.slots:
-            why = f"in part: {self.notes[cause]}" if cause in self.notes else ""
+            why = f"in part: {self.whole[cause]}" if cause in self.whole else ""
             return Entry(cause, family, Fate.OFFLOADED, why, True)
         if cause in self.notes:
             return Entry(cause, family, Fate.LEFT, self.notes[cause], True)
@@ -164,7 +171,8 @@ def _assumptions(rulesets: tuple[Ruleset, ...], host: HostFacts) -> tuple[str, .
         given = {t.name for t in ruleset.tables}
         absent = [t for t in dict.fromkeys(t for t, _ in PATH) if t not in given]
         if absent:
-            out.append(f"{ruleset.family.value}: the tables {', '.join(absent)} are not in the dump and taken as empty")
+            names = ", ".join(absent)
+            out.append(f"{ruleset.family.value}: the tables {names} are not in the dump and taken as empty")
         out.append(f"{ruleset.family.value}: iptables variant {ruleset.variant.value}")
     if not host.interface.name:
         out.append("no interface given: what -i matches is not known (--interface)")

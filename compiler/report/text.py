@@ -29,11 +29,14 @@ def show(report: Report, console: Console) -> None:
             soft_wrap=True,
         )
         if entry.why:
-            console.print(f"{'':>19}  {'':<10} {'':<7} [dim]because {escape(entry.why)}[/dim]", soft_wrap=True)
+            console.print(
+                f"{'':>19}  {'':<10} {'':<7} [dim]because {escape(entry.why)}[/dim]", soft_wrap=True
+            )
     if len(rows) < len(report.entries):
         console.print(f"{len(report.entries) - len(rows)} more rules are not listed; --json has them all")
     for line in report.assumptions:
-        console.print(f"[dim]assumed: {escape(line)}[/dim]" if "assumed" in line else f"[dim]{escape(line)}[/dim]")
+        console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
     if report.cut:
-        console.print(f"[yellow]{report.cut} decisions did not fit into the program and are left to netfilter[/yellow]")
+        text = f"{report.cut} decisions did not fit into the program and are left to netfilter"
+        console.print(f"[yellow]{text}[/yellow]")
     console.print(f"[bold]{escape(report.summary)}[/bold]", soft_wrap=True)
