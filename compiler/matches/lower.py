@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .condition import NO, NOTHING, YES, Condition, Cube
-from .view import View
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
 from ..rules.model import Match, Option, Variant
+from .condition import NO, NOTHING, YES, Condition, Cube
+from .view import View
 
 TCP, UDP, ICMP, ICMPV6, ESP, AH = 6, 17, 1, 58, 50, 51
 

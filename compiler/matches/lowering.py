@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from . import lower
-from .table import MATCHES
 from ..rules.model import Match
+from . import lower
 from .condition import YES, Condition
+from .table import MATCHES
 from .view import View
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ..fields import Family
 
 if TYPE_CHECKING:
+    from ..rules.model import Match
     from .condition import Condition
     from .view import View
-    from ..rules.model import Match
 
 #: words, family -> typed value; raises ValueError with a message for the user.
 ArgParser = Callable[[tuple[str, ...], Family], Any]

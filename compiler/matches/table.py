@@ -9,10 +9,10 @@ from __future__ import annotations
 from . import args, lower
 from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
 
-O = OptionSpec
+_O = OptionSpec
 
-_SPORT = O(("--sport", "--source-port"), parse=args.port_range, field="sport")
-_DPORT = O(("--dport", "--destination-port"), parse=args.port_range, field="dport")
+_SPORT = _O(("--sport", "--source-port"), parse=args.port_range, field="sport")
+_DPORT = _O(("--dport", "--destination-port"), parse=args.port_range, field="dport")
 
 
 def _ports(name: str, number: int, *more: OptionSpec) -> MatchSpec:
@@ -31,77 +31,79 @@ def _maybe(name: str, why: str, conntrack: bool = False) -> MatchSpec:
 
 
 _PORT_LISTS = (
-    O(("--sports", "--source-ports"), parse=args.port_list),
-    O(("--dports", "--destination-ports"), parse=args.port_list),
-    O(("--ports",), parse=args.port_list),
+    _O(("--sports", "--source-ports"), parse=args.port_list),
+    _O(("--dports", "--destination-ports"), parse=args.port_list),
+    _O(("--ports",), parse=args.port_list),
 )
 
 _KNOWN = (
     MatchSpec("ip", (
-        O(("-s", "--source", "--src"), parse=args.address),
-        O(("-d", "--destination", "--dst"), parse=args.address),
-        O(("-p", "--protocol", "--proto"), parse=args.protocol),
-        O(("-i", "--in-interface"), parse=args.text),
-        O(("-o", "--out-interface"), parse=args.text),
-        O(("-f", "--fragment"), args=(0, 0)),
+        _O(("-s", "--source", "--src"), parse=args.address),
+        _O(("-d", "--destination", "--dst"), parse=args.address),
+        _O(("-p", "--protocol", "--proto"), parse=args.protocol),
+        _O(("-i", "--in-interface"), parse=args.text),
+        _O(("-o", "--out-interface"), parse=args.text),
+        _O(("-f", "--fragment"), args=(0, 0)),
     ), lower=lower.header, doc="addresses, protocol, interfaces, fragments"),
     MatchSpec("tcp", (
         _SPORT, _DPORT,
-        O(("--tcp-flags",), args=(2, 2), parse=args.tcp_flags),
-        O(("--syn",), args=(0, 0)),
-        O(("--tcp-option",), parse=args.number_to(255)),
+        _O(("--tcp-flags",), args=(2, 2), parse=args.tcp_flags),
+        _O(("--syn",), args=(0, 0)),
+        _O(("--tcp-option",), parse=args.number_to(255)),
     ), protocols=frozenset({6}), lower=lower.tcp, doc="ports, flags; options are maybe"),
     _ports("udp", 17),
     _ports("udplite", 136),
-    _ports("sctp", 132, O(("--chunk-types",), args=(2, 2))),
-    _ports("dccp", 33, O(("--dccp-types",)), O(("--dccp-option",))),
+    _ports("sctp", 132, _O(("--chunk-types",), args=(2, 2))),
+    _ports("dccp", 33, _O(("--dccp-types",)), _O(("--dccp-option",))),
     MatchSpec("multiport", _PORT_LISTS, protocols=frozenset({6, 17, 33, 132, 136}), lower=lower.multiport,
               doc="lists of ports"),
-    MatchSpec("icmp", (O(("--icmp-type",), parse=args.icmp),), V4, frozenset({1}), lower=lower.icmp,
+    MatchSpec("icmp", (_O(("--icmp-type",), parse=args.icmp),), V4, frozenset({1}), lower=lower.icmp,
               doc="type and code"),
-    MatchSpec("icmp6", (O(("--icmpv6-type", "--icmp6-type"), parse=args.icmp),), V6, frozenset({58}),
+    MatchSpec("icmp6", (_O(("--icmpv6-type", "--icmp6-type"), parse=args.icmp),), V6, frozenset({58}),
               lower=lower.icmp, doc="type and code"),
     MatchSpec("iprange", (
-        O(("--src-range",), parse=args.address_range, field="src"),
-        O(("--dst-range",), parse=args.address_range, field="dst"),
+        _O(("--src-range",), parse=args.address_range, field="src"),
+        _O(("--dst-range",), parse=args.address_range, field="dst"),
     ), doc="address ranges"),
-    MatchSpec("mac", (O(("--mac-source",), parse=args.mac, field="mac_src"),), doc="Ethernet source"),
-    MatchSpec("ttl", tuple(O((f"--ttl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V4,
+    MatchSpec("mac", (_O(("--mac-source",), parse=args.mac, field="mac_src"),), doc="Ethernet source"),
+    MatchSpec("ttl", tuple(_O((f"--ttl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V4,
               lower=lower.ttl, doc="time to live"),
-    MatchSpec("hl", tuple(O((f"--hl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V6,
+    MatchSpec("hl", tuple(_O((f"--hl-{n}",), parse=args.number_to(255)) for n in ("eq", "lt", "gt")), V6,
               lower=lower.ttl, doc="hop limit"),
-    MatchSpec("tos", (O(("--tos",), parse=args.tos),), lower=lower.tos, doc="TOS byte under a mask"),
+    MatchSpec("tos", (_O(("--tos",), parse=args.tos),), lower=lower.tos, doc="TOS byte under a mask"),
     MatchSpec("dscp", (
-        O(("--dscp",), parse=args.dscp), O(("--dscp-class",), parse=args.dscp_class),
+        _O(("--dscp",), parse=args.dscp), _O(("--dscp-class",), parse=args.dscp_class),
     ), lower=lower.dscp, doc="DSCP value or class"),
     MatchSpec("ecn", (
-        O(("--ecn-tcp-cwr",), args=(0, 0)), O(("--ecn-tcp-ece",), args=(0, 0)),
-        O(("--ecn-ip-ect",), parse=args.number_to(3)),
+        _O(("--ecn-tcp-cwr",), args=(0, 0)), _O(("--ecn-tcp-ece",), args=(0, 0)),
+        _O(("--ecn-ip-ect",), parse=args.number_to(3)),
     ), lower=lower.ecn, doc="ECN bits of IP; those of TCP are maybe"),
-    MatchSpec("length", (O(("--length",), parse=args.number_range(65535), field="length"),),
+    MatchSpec("length", (_O(("--length",), parse=args.number_range(65535), field="length"),),
               doc="IP total length; maybe where GRO is on"),
-    MatchSpec("pkttype", (O(("--pkt-type",), parse=args.pkt_type, field="pkttype"),), doc="link-layer type"),
+    MatchSpec("pkttype", (_O(("--pkt-type",), parse=args.pkt_type, field="pkttype"),), doc="link-layer type"),
     MatchSpec("addrtype", (
-        O(("--src-type",)), O(("--dst-type",)),
-        O(("--limit-iface-in",), args=(0, 0)), O(("--limit-iface-out",), args=(0, 0)),
+        _O(("--src-type",)), _O(("--dst-type",)),
+        _O(("--limit-iface-in",), args=(0, 0)), _O(("--limit-iface-out",), args=(0, 0)),
     ), lower=lower.addrtype, doc="classes fixed by the address; others are maybe"),
-    MatchSpec("comment", (O(("--comment",)),), lower=lower.comment, doc="no test"),
-    MatchSpec("ah", (O(("--ahspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),
-                     O(("--ahlen",)), O(("--ahres",), args=(0, 0))), lower=lower.spi, doc="SPI"),
-    MatchSpec("esp", (O(("--espspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),),
+    MatchSpec("comment", (_O(("--comment",)),), lower=lower.comment, doc="no test"),
+    MatchSpec("ah", (_O(("--ahspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),
+                     _O(("--ahlen",)), _O(("--ahres",), args=(0, 0))), lower=lower.spi, doc="SPI"),
+    MatchSpec("esp", (_O(("--espspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),),
               protocols=frozenset({50}), lower=lower.spi, doc="SPI"),
-    MatchSpec("hbh", (O(("--hbh-len",)), O(("--hbh-opts",))), V6, lower=lower.hbh, doc="presence"),
-    MatchSpec("dst", (O(("--dst-len",)), O(("--dst-opts",))), V6, lower=lower.dst, doc="presence"),
+    MatchSpec("hbh", (_O(("--hbh-len",)), _O(("--hbh-opts",))), V6, lower=lower.hbh, doc="presence"),
+    MatchSpec("dst", (_O(("--dst-len",)), _O(("--dst-opts",))), V6, lower=lower.dst, doc="presence"),
     MatchSpec("rt", (
-        O(("--rt-type",)), O(("--rt-segsleft",)), O(("--rt-len",)), O(("--rt-0-res",), args=(0, 0)),
-        O(("--rt-0-addrs",)), O(("--rt-0-not-strict",), args=(0, 0)),
+        _O(("--rt-type",)), _O(("--rt-segsleft",)), _O(("--rt-len",)), _O(("--rt-0-res",), args=(0, 0)),
+        _O(("--rt-0-addrs",)), _O(("--rt-0-not-strict",), args=(0, 0)),
     ), V6, lower=lower.rt, doc="presence"),
     MatchSpec("frag", (
-        O(("--fragid",)), O(("--fraglen",)), *(O((f"--frag{n}",), args=(0, 0)) for n in ("res", "first", "more", "last")),
+        _O(("--fragid",)), _O(("--fraglen",)),
+        *(_O((f"--frag{n}",), args=(0, 0)) for n in ("res", "first", "more", "last")),
     ), V6, lower=lower.frag, doc="never in a whole packet; maybe in a fragment"),
     MatchSpec("policy", (
-        O(("--dir",)), O(("--pol",)), O(("--strict",), args=(0, 0)), O(("--reqid",)), O(("--spi",)),
-        O(("--proto",)), O(("--mode",)), O(("--tunnel-src",)), O(("--tunnel-dst",)), O(("--next",), args=(0, 0)),
+        _O(("--dir",)), _O(("--pol",)), _O(("--strict",), args=(0, 0)), _O(("--reqid",)), _O(("--spi",)),
+        _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
+        _O(("--next",), args=(0, 0)),
     ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
     _maybe("state", "connection state", conntrack=True),
     _maybe("conntrack", "connection state", conntrack=True),
@@ -162,14 +164,16 @@ _TARGETS = (
     TargetSpec("ACCEPT", TargetKind.VERDICT, doc="ends this table's base chain"),
     TargetSpec("DROP", TargetKind.VERDICT, doc="final"),
     TargetSpec("RETURN", TargetKind.VERDICT, doc="back to the calling chain, or the policy"),
-    TargetSpec("REJECT", TargetKind.REJECT, (O(("--reject-with",)),), doc="drops with a reply: left to netfilter"),
+    TargetSpec("REJECT", TargetKind.REJECT, (_O(("--reject-with",)),),
+               doc="drops with a reply: left to netfilter"),
     *(_changes(n, "mark") for n in ("MARK", "HMARK")),
     _changes("CONNMARK", "mark", conntrack=True),
     _changes("DSCP", "tos"), _changes("TOS", "tos"), _changes("ECN", "tos", "tcp_flags"),
     _changes("TTL", "ttl"), _changes("HL", "ttl"),
     _changes("CLASSIFY"), _changes("CHECKSUM"), _changes("TCPMSS", "length"), _changes("TCPOPTSTRIP"),
     *(_nat(n) for n in ("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY", "DNPT", "SNPT")),
-    TargetSpec("CT", TargetKind.CONNTRACK, (O(("--notrack",), args=(0, 0)), O(("--helper",))), uses_conntrack=True,
+    TargetSpec("CT", TargetKind.CONNTRACK, (_O(("--notrack",), args=(0, 0)), _O(("--helper",))),
+               uses_conntrack=True,
                doc="--notrack: untracked; zones and helpers: left to netfilter"),
     TargetSpec("NOTRACK", TargetKind.CONNTRACK, uses_conntrack=True, doc="untracked"),
     *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..decisions.model import Decision, DecisionList, Skip
+from ..fields import FIELDS
 from ..intervals import IntervalSet
 from ..matches.condition import Cube
 from .rebuild import rebuild
@@ -23,7 +24,7 @@ Hull = dict[str, IntervalSet]
 
 def narrow(decisions: DecisionList) -> DecisionList:
     items = decisions.decisions
-    width = {name: bits for name, bits in _widths(decisions).items()}
+    width = {name: f.width(decisions.kind.family) for name, f in FIELDS.items()}
     hulls: list[Hull | None] = [None] * (len(items) + 1)
     hulls[0] = {}
     out: list[Decision | None] = []
@@ -44,12 +45,6 @@ def narrow(decisions: DecisionList) -> DecisionList:
         if needed.sets:
             hulls[i + 1] = _join(hulls[i + 1], _without(hull, needed, width))
     return replace(decisions, decisions=rebuild(out))
-
-
-def _widths(decisions: DecisionList) -> dict[str, int]:
-    from ..fields import FIELDS
-
-    return {name: f.width(decisions.kind.family) for name, f in FIELDS.items()}
 
 
 def _meet(hull: Hull, cube: Cube) -> Hull | None:

@@ -23,7 +23,7 @@ def drop_passing_tails(decisions: DecisionList) -> DecisionList:
     for i, decision in enumerate(items):
         if drops_from[i]:
             out.append(decision)
-        elif any(drops_from[i + 1 :][:1]):
+        elif drops_from[i + 1]:
             # The end of a stretch without drops, with drops behind it for others: stay, as a pass.
             out.append(
                 Decision(Cube(), Accept(None))
