@@ -7,11 +7,7 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from scapy.layers.inet import IP
-from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
-from scapy.packet import Raw
-
+from judge.build import Spec, build
 from judge.place import PLACE, Frame, Place
 from xdptables.fields import Family
 from xdptables.intervals import IntervalSet
@@ -30,8 +26,6 @@ _MIX = 300
 _WIDTH = {"proto": 8, "sport": 16, "dport": 16, "icmp": 16, "ttl": 8, "tos": 8, "dscp": 6, "length": 16,
           "spi": 32, "mac": 48, "flags": 8, "pkttype": 2}  # fmt: skip
 _INTERVALS = 6  # of one option's set: the first ones and the last
-
-Spec = dict[str, int]
 
 
 def boundary_frames(
@@ -120,52 +114,3 @@ def _holds(option: Option, candidate: int) -> bool:
     if option.name.endswith("-gt"):
         return candidate > value
     return candidate == value
-
-
-def build(family: Family, spec: Spec, place: Place = PLACE) -> bytes:
-    """A frame with these fields, and plain values for the others."""
-    four = family is Family.IPV4
-    proto = spec.get("proto", 6) or 6
-    tos = spec.get("tos", spec.get("dscp", 0) << 2)
-    mac = place.peer_mac if "mac" not in spec else ":".join(f"{b:02x}" for b in spec["mac"].to_bytes(6))
-    to = (place.own_mac, "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01" if four else "33:33:00:00:00:01")
-    ether = Ether(src=mac, dst=to[spec.get("pkttype", 0) % 3], type=0x0800 if four else 0x86DD)
-    payload = _l4(proto, spec, four)
-    if "length" in spec:
-        room = spec["length"] - (20 if four else 40) - len(payload)
-        payload += b"\0" * max(0, min(room, 1500 - len(payload) - (20 if four else 40)))
-    ttl = spec.get("ttl", 64)
-    if four:
-        src, dst = _text4(spec.get("src"), place.peer4), _text4(spec.get("dst"), place.own4)
-        ip = IP(src=src, dst=dst, proto=proto, ttl=ttl, tos=tos)
-    else:
-        src, dst = _text6(spec.get("src"), place.peer6), _text6(spec.get("dst"), place.own6)
-        ip = IPv6(src=src, dst=dst, nh=proto, hlim=ttl, tc=tos)
-    return bytes(ether / ip / Raw(payload))
-
-
-def _l4(proto: int, spec: Spec, four: bool) -> bytes:
-    ports = spec.get("sport", 40000).to_bytes(2) + spec.get("dport", 50000).to_bytes(2)
-    if proto == 6:
-        flags = spec.get("flags", 2)
-        return ports + bytes(8) + bytes([0x50, flags & 0xFF]) + b"\x20\0\0\0\0\0"
-    if proto == 17:
-        return ports + b"\0\x10" + b"\0\0" + bytes(8)
-    if proto in (1, 58):
-        kind = spec.get("icmp", 0x0800 if four else 0x8000)
-        return kind.to_bytes(2) + bytes(30)
-    if proto in (50, 51):
-        spi = spec.get("spi", 0x1234).to_bytes(4)
-        return (spi if proto == 50 else b"\x3b\x01\0\0" + spi) + bytes(20)
-    return ports + bytes([4, 0, 0, 0, 1, 0, 0, 0]) + bytes(20)
-
-
-def _text4(value: int | None, default: str) -> str:
-    return default if value is None else ".".join(str(b) for b in value.to_bytes(4))
-
-
-def _text6(value: int | None, default: str) -> str:
-    if value is None:
-        return default
-    digits = value.to_bytes(16).hex()
-    return ":".join(digits[i : i + 4] for i in range(0, 32, 4))
