@@ -1,4 +1,4 @@
-"""Raw options to a typed rule: which match or target an option belongs to, by the match table."""
+"""The words of one rule line to a typed rule: commands, matches, target, each option with its owner."""
 
 from __future__ import annotations
 
@@ -6,180 +6,243 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..fields import Family
-from ..matches.spec import MatchSpec, OptionSpec, TargetSpec
+from ..matches.spec import OptionSpec
 from ..source import Diagnostic, Span
-from .model import Match, Option, Rule, Target
-from .syntax import RawLine, RawOption
+from .arguments import Arguments, Typing
+from .lookup import BASE, COMMAND_NAMES, FREE_TEXT, IMPLICIT, MATCH_ALIASES, Tables, by_beginning
+from .model import Match, Option, Target
+from .spelling import canonical
+from .syntax import RawLine, RawWord
 
-#: -p NAME makes iptables look for the match of that name without a -m.
-IMPLICIT = {
-    6: "tcp", 17: "udp", 1: "icmp", 58: "icmp6", 132: "sctp", 33: "dccp", 136: "udplite",
-    50: "esp", 51: "ah", 135: "mh",
-}  # fmt: skip
-MATCH_ALIASES = {"icmpv6": "icmp6", "ipv6-icmp": "icmp6"}
-_PLACE = {"-m": "match", "--match": "match", "-j": "jump", "--jump": "jump", "-g": "goto", "--goto": "goto"}
-#: iptables prints or accepts these about the rule itself; they test nothing.
-_COUNTER_OPTIONS = ("-c", "--set-counters")
+UNKNOWN = "?"  # the name of the match that holds options which nothing loaded has
+UNSUPPORTED = "[unsupported revision]"  # iptables-save of a kernel newer than itself
 
 
-@dataclass
-class _Open:
-    """A match or target that later options may still belong to."""
+@dataclass(slots=True)
+class Draft:
+    """A rule without its place in a chain."""
+
+    matches: tuple[Match, ...]
+    target: Target | None
+    counters: tuple[int, int] | None
+    span: Span
+
+
+@dataclass(slots=True)
+class Command:
+    """`-A CHAIN`, `-P CHAIN POLICY`, ...: the short name of the command, its arguments, and the rule."""
 
     name: str
-    known: bool
+    args: tuple[str, ...]
+    draft: Draft
     span: Span
+
+
+@dataclass(slots=True)
+class _Owner:
+    """A loaded match or target, to which later options may belong."""
+
+    name: str
+    span: Span
+    known: bool
+    takes_all: bool  # options that are in no spec are kept as they are
+    specs: Mapping[str, OptionSpec]
     options: list[Option] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The match and target table, with each option looked up once by every spelling."""
+class LineBuilder:
+    """One rule line. `errors` gathers what iptables refuses too."""
 
-    matches: Mapping[str, MatchSpec]
-    targets: Mapping[str, TargetSpec]
-    by_match: Mapping[str, Mapping[str, OptionSpec]]
-    by_target: Mapping[str, Mapping[str, OptionSpec]]
-
-    @staticmethod
-    def of(matches: Mapping[str, MatchSpec], targets: Mapping[str, TargetSpec]) -> Tables:
-        def spellings(options: tuple[OptionSpec, ...]) -> dict[str, OptionSpec]:
-            return {name: o for o in options for name in o.names}
-
-        return Tables(
-            matches,
-            targets,
-            {n: spellings(m.options) for n, m in matches.items()},
-            {n: spellings(t.options) for n, t in targets.items()},
-        )
-
-
-class RuleBuilder:
-    """Builds one rule after the other of one table; `errors` gathers what iptables would refuse too."""
-
-    def __init__(self, tables: Tables, family: Family, errors: list[Diagnostic]) -> None:
-        self.tables, self.family, self.errors = tables, family, errors
-
-    def build(self, raw: RawLine, table: str, chain: str, number: int) -> Rule:
-        self.header = _Open("ip", True, raw.span)
-        self.open: list[_Open] = []
-        self.target: _Open | None = None
+    def __init__(self, line: RawLine, tables: Tables, typing: Typing, errors: list[Diagnostic]) -> None:
+        self.line, self.tables, self.typing, self.errors = line, tables, typing, errors
+        self.args = Arguments(line.words)
+        self.header = _Owner("ip", line.span, True, False, tables.header)
+        self.matches: list[_Owner] = []
+        self.target: _Owner | None = None
+        self.loaded: list[_Owner] = []  # matches and target, in the order of the line
         self.goto = False
-        self.last: _Open | None = None
-        counters = raw.counters
-        for option in raw.options:
-            place = _PLACE.get(option.name)
-            if place == "match":
-                self._match(option)
-            elif place:
-                self._jump(option, place == "goto")
-            elif option.name in _COUNTER_OPTIONS and len(option.words) == 2:
-                counters = self._counters(option)
+        self.counters = line.counters
+        self.commands: list[tuple[str, RawWord, tuple[RawWord, ...]]] = []
+        self.only: Family | None = None
+
+    def build(self) -> Command | None:
+        """None where the line is wrong (then `errors` says why), or is for the other family."""
+        before = len(self.errors)
+        while (found := self.args.next_option()) is not None:
+            name, negations = found
+            if negations > 1:
+                self._error(self.args.current, "an option is negated twice", "leave one ! out")
+            if not self.args.is_option:
+                hint = "a comment must stand on a line of its own" if name == "#" else ""
+                self._error(self.args.current, f"{name!r} is the argument of no option", hint)
+            elif name in BASE:
+                self._base(*BASE[name], negated=negations > 0)
             else:
-                self._option(option)
-        matches = (_match(self.header), *(_match(m) for m in self.open))
+                self._option(name, negations > 0)
+        if self.only not in (None, self.typing.family):
+            del self.errors[before:]  # iptables-restore does not look at it either
+            return None
+        if len(self.commands) != 1:
+            where = self.commands[1][1] if self.commands else self.line.words[0]
+            message = "a line holds one command" if self.commands else "there is no command such as -A CHAIN"
+            self._error(where, message)
+        if len(self.errors) > before:
+            return None
+        name, _, words = self.commands[0]
+        return Command(name, tuple(w.text for w in words), self._draft(), self.line.span)
+
+    def _draft(self) -> Draft:
+        matches = (_match(self.header), *(_match(m) for m in self.matches))
         target = None
-        if self.target:
+        if self.target is not None:
             t = self.target
             target = Target(t.name, tuple(t.options), self.goto, t.known, t.span)
-        return Rule(table, chain, number, matches, target, counters, span=raw.span)
+        return Draft(matches, target, self.counters, self.line.span)
 
-    def _counters(self, option: RawOption) -> tuple[int, int] | None:
-        if all(w.text.isdigit() for w in option.words):
-            return int(option.words[0].text), int(option.words[1].text)
-        self._error(option.span, "packet and byte counters must be numbers")
-        return None
+    def _error(self, word: RawWord, message: str, hint: str = "", last: RawWord | None = None) -> None:
+        self.errors.append(Diagnostic(self.line.at(word, last), message, hint))
 
-    def _error(self, span: Span, message: str, hint: str = "") -> None:
-        self.errors.append(Diagnostic(span, message, hint))
+    def _base(self, short: str, least: int, most: int, negated: bool) -> None:
+        option = self.args.current
+        words = self.args.take(least, most)
+        if negated:
+            self._error(option, f"{option.text} can't be negated", "remove the ! in front of it")
+        if len(words) < least:
+            self._error(option, f"{option.text} needs {_count(least)}")
+        elif short in COMMAND_NAMES:
+            self.commands.append((short, option, words))
+        elif short == "-m":
+            self._load_match(option, words[0])
+        elif short in ("-j", "-g"):
+            self._load_target(option, words[0], goto=short == "-g")
+        elif short == "-c":
+            self._set_counters(option, words)
+        elif short in ("-4", "-6"):
+            self.only = Family.IPV4 if short == "-4" else Family.IPV6
+        elif short == "-t":
+            self._error(option, "-t can't be used inside a dump", "put the rule below *table", words[0])
 
-    def _match(self, option: RawOption) -> None:
-        if not option.words:
-            self._error(option.span, f"{option.name} needs the name of a match")
+    def _set_counters(self, option: RawWord, words: tuple[RawWord, ...]) -> None:
+        numbers = words[0].text.split(",") if len(words) == 1 else [w.text for w in words]
+        if len(numbers) == 2 and all(n.isdecimal() for n in numbers):
+            self.counters = (int(numbers[0]), int(numbers[1]))
+        else:
+            self._error(option, f"{option.text} needs a packet and a byte count", last=words[-1])
+
+    def _unsupported(self) -> bool:
+        """Whether the name just read is followed by "[unsupported revision]", which is then skipped."""
+        return self.args.skip(tuple(UNSUPPORTED.split()))
+
+    def _load_match(self, option: RawWord, word: RawWord) -> None:
+        name = MATCH_ALIASES.get(word.text, word.text)
+        spec = self.tables.match_spec(name, self.typing.family)
+        span = self.line.at(option, word)
+        unsupported = self._unsupported()
+        known = spec is not None and not unsupported
+        takes_all = not known or self.tables.match_takes_all(name)
+        owner = _Owner(name, span, known, takes_all, self.tables.of_match[name] if known else {})
+        if unsupported:
+            owner.options.append(Option(UNSUPPORTED, span=span))
+        self.matches.append(owner)
+        self.loaded.append(owner)
+
+    def _load_target(self, option: RawWord, word: RawWord, goto: bool) -> None:
+        if self.target is not None:
+            self._error(option, "a rule has one target", "make a second rule of it", word)
+        name = word.text
+        span = self.line.at(option, word)
+        unsupported = self._unsupported()
+        spec = None if goto else self.tables.target_spec(name, self.typing.family)
+        known = spec is not None and not unsupported
+        takes_all = not known or self.tables.target_takes_all(name)
+        owner = _Owner(name, span, known, takes_all, self.tables.of_target[name] if known else {})
+        if unsupported:
+            owner.options.append(Option(UNSUPPORTED, span=span))
+        self.target, self.goto = owner, goto
+        self.loaded.append(owner)
+
+    def _option(self, name: str, negated: bool) -> None:
+        owner, spec = self._owner(name)
+        option = self.args.current
+        if spec is None:
+            owner.options.append(self._untyped(name, negated))
             return
-        name = MATCH_ALIASES.get(option.words[0].text, option.words[0].text)
-        spec = self.tables.matches.get(name)
-        known = spec is not None and self.family in spec.families and name != "ip" and len(option.words) == 1
-        # A second -m of one name is a second match, except where -p has already opened it.
-        waiting = next((m for m in self.open if m.name == name and not m.options), None)
-        self.last = waiting or _Open(name, known, option.span)
-        if waiting is None:
-            self.open.append(self.last)
-
-    def _jump(self, option: RawOption, goto: bool) -> None:
-        if not option.words:
-            self._error(option.span, f"{option.name} needs a target or a chain")
-            return
-        name = option.words[0].text
-        self.target = self.last = _Open(name, name in self.tables.targets, option.span)
-        self.goto = goto
-        for word in option.words[1:]:
-            self._error(word.span, f"{word.text!r} belongs to no option")
-
-    def _option(self, raw: RawOption) -> None:
-        spec = self.tables.by_match["ip"].get(raw.name)
-        if spec is not None and raw.name not in self._own(self.last):
-            self.header.options.append(self._typed(raw, spec))
-            return
-        owner, spec = self._owner(raw)
-        if owner is None:
-            owner = _Open("?", False, raw.span)
-            self.open.append(owner)
-        owner.options.append(self._typed(raw, spec) if spec else _kept(raw))
-
-    def _own(self, place: _Open | None) -> Mapping[str, OptionSpec]:
-        if place is None:
-            return {}
-        table = self.tables.by_target if place is self.target else self.tables.by_match
-        return table.get(place.name, {})
-
-    def _owner(self, raw: RawOption) -> tuple[_Open | None, OptionSpec | None]:
-        """The place whose table has the option: the last named first, then any, then by protocol."""
-        places = [self.last, self.target, *reversed(self.open)]
-        for place in places:
-            spec = self._own(place).get(raw.name)
-            if place is not None and spec is not None:
-                return place, spec
-        implicit = self._implicit()
-        if implicit and raw.name in self.tables.by_match.get(implicit, {}):
-            place = _Open(implicit, True, raw.span)
-            self.open.append(place)
-            return place, self.tables.by_match[implicit][raw.name]
-        if self.last is None or (
-            self.last is not self.target and self.last.known and self._has_options(self.last)
-        ):
-            return None, None  # a known match does not have it: keep it apart, as an unknown one
-        return self.last, None
-
-    def _has_options(self, place: _Open) -> bool:
-        return bool(self.tables.by_match.get(place.name))
-
-    def _implicit(self) -> str | None:
-        option = next((o for o in self.header.options if o.name == "-p" and not o.negated), None)
-        return IMPLICIT.get(option.value) if option and isinstance(option.value, int) else None
-
-    def _typed(self, raw: RawOption, spec: OptionSpec) -> Option:
+        negated ^= self.args.skip_old_negation()
         least, most = spec.args
-        if len(raw.words) < least or (most is not None and len(raw.words) > most):
-            wanted = f"{least}" if least == most else f"at least {least}"
-            hint = "words with blanks need quotes" if len(raw.words) > least else ""
-            self._error(raw.span, f"{raw.name} takes {wanted} argument(s), not {len(raw.words)}", hint)
-            return _kept(raw, spec.names[0])
-        if spec.parse is None:
-            return _kept(raw, spec.names[0])
-        value = None
-        try:
-            value = spec.parse(tuple(w.text for w in raw.words), self.family)
-        except ValueError as e:
-            self._error(raw.words[0].span if raw.words else raw.span, f"{raw.name}: {e}")
-        except LookupError:
-            pass  # the words stay, and the test is maybe
-        return Option(spec.names[0], raw.negated, value, raw.words if value is None else (), raw.span)
+        words = self.args.take(least, most)
+        if len(words) < least:
+            self._error(option, f"{name} needs {_count(least)}")
+            return
+        spec_name = canonical(spec.names[0], 0)[0]
+        if spec.parse is not None and any(o.name == spec_name for o in owner.options):
+            self._error(option, f"{spec_name} is given twice", "", words[-1] if words else None)
+        if owner is self.header and spec.names[0] == "-f" and self.typing.family is Family.IPV6:
+            self._error(option, "-f is for IPv4 only", "use -m frag")
+        owner.options.append(self.typing.option(self.line, option, spec, words, negated, self.errors))
+
+    def _untyped(self, name: str, negated: bool) -> Option:
+        option = self.args.current
+        negated ^= self.args.skip_old_negation()
+        words = self.args.take(1, 1) if name in FREE_TEXT else self.args.take(0, None)
+        at = self.line.at
+        return Option(
+            name, negated, None, self.typing.words(self.line, words), at(option, words[-1] if words else None)
+        )
+
+    def _owner(self, name: str) -> tuple[_Owner, OptionSpec | None]:
+        """As getopt_long over all that is loaded, the last loaded first; then the protocol's own match."""
+        if (spec := self.tables.header.get(name)) is not None:
+            return self.header, spec
+        for owner in reversed(self.loaded):
+            if (spec := owner.specs.get(name)) is not None:
+                return owner, spec
+        if (spec := self.tables.header_short.get(name)) is not None:
+            return self.header, spec
+        newest = self.loaded[-1] if self.loaded else None
+        if newest is None or not newest.takes_all:
+            tables = [self.tables.header, *(o.specs for o in self.loaded)]
+            if (spec := by_beginning(name, tables)) is not None:
+                owners = (self.header, *reversed(self.loaded))
+                return next(o for o in owners if spec in o.specs.values()), spec
+        implicit = self._implicit()
+        if implicit is not None:
+            spec = implicit.specs.get(name) or by_beginning(name, [implicit.specs])
+            if spec is not None:
+                self.matches.append(implicit)
+                self.loaded.append(implicit)
+                return implicit, spec
+        return self._owner_of_unlisted(name, newest), None
+
+    def _owner_of_unlisted(self, name: str, newest: _Owner | None) -> _Owner:
+        """A match whose options are in no spec, by its name (--state, --limit-burst), or the last
+        loaded if it takes any option; else a match of its own, about which nothing is known."""
+        for owner in reversed(self.matches):
+            if owner.takes_all and name.startswith(f"--{owner.name}"):
+                return owner
+        if newest is not None and newest.takes_all:
+            return newest
+        last = self.matches[-1] if self.matches else None
+        if last is not None and last.name == UNKNOWN:
+            return last
+        owner = _Owner(UNKNOWN, self.line.at(self.args.current), False, False, {})
+        self.matches.append(owner)
+        return owner
+
+    def _implicit(self) -> _Owner | None:
+        protocol = next((o for o in self.header.options if o.name == "-p"), None)
+        if protocol is None or not isinstance(protocol.value, int):
+            return None
+        name = IMPLICIT.get(protocol.value)
+        if name is None or self.tables.match_spec(name, self.typing.family) is None:
+            return None
+        if any(m.name == name for m in self.matches):
+            return None
+        return _Owner(name, protocol.span or self.line.span, True, False, self.tables.of_match[name])
 
 
-def _kept(raw: RawOption, name: str = "") -> Option:
-    return Option(name or raw.name, raw.negated, None, raw.words, raw.span)
+def _count(number: int) -> str:
+    return "an argument" if number == 1 else f"{number} arguments"
 
 
-def _match(place: _Open) -> Match:
-    return Match(place.name, tuple(place.options), place.known, place.span)
+def _match(owner: _Owner) -> Match:
+    return Match(owner.name, tuple(owner.options), owner.known, owner.span)

@@ -13,10 +13,10 @@ from ..intervals import IntervalSet
 
 PROTOCOLS: dict[str, int] = {
     "all": 0, "ip": 0, "icmp": 1, "igmp": 2, "ggp": 3, "ipencap": 4, "tcp": 6, "egp": 8, "udp": 17,
-    "dccp": 33, "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "rsvp": 46, "gre": 47, "esp": 50, "ipv6-crypt": 50,
-    "ah": 51, "ipv6-auth": 51, "ipv6-icmp": 58, "icmpv6": 58, "icmp6": 58, "ipv6-nonxt": 59, "ipv6-opts": 60,
-    "eigrp": 88, "ospf": 89, "pim": 103, "ipcomp": 108, "vrrp": 112, "l2tp": 115, "sctp": 132,
-    "ipv6-mh": 135, "mh": 135, "mobility-header": 135, "udplite": 136,
+    "dccp": 33, "ipv6": 41, "ipv6-route": 43, "ipv6-frag": 44, "rsvp": 46, "gre": 47, "esp": 50,
+    "ipv6-crypt": 50, "ah": 51, "ipv6-auth": 51, "ipv6-icmp": 58, "icmpv6": 58, "icmp6": 58,
+    "ipv6-nonxt": 59, "ipv6-opts": 60, "eigrp": 88, "ospf": 89, "pim": 103, "ipcomp": 108, "vrrp": 112,
+    "l2tp": 115, "sctp": 132, "ipv6-mh": 135, "mh": 135, "mobility-header": 135, "udplite": 136,
 }  # fmt: skip
 
 
@@ -35,11 +35,12 @@ def protocol_number(text: str) -> int:
 
 
 SERVICES: dict[str, int] = {
-    "ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "bootps": 67, "bootpc": 68,
-    "tftp": 69, "http": 80, "www": 80, "kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123, "netbios-ns": 137,
-    "netbios-dgm": 138, "netbios-ssn": 139, "imap2": 143, "imap": 143, "snmp": 161, "snmp-trap": 162, "bgp": 179,
-    "ldap": 389, "https": 443, "microsoft-ds": 445, "isakmp": 500, "syslog": 514, "submission": 587, "ldaps": 636,
-    "rsync": 873, "imaps": 993, "pop3s": 995, "openvpn": 1194, "mysql": 3306, "postgresql": 5432, "mdns": 5353,
+    "ftp-data": 20, "ftp": 21, "ssh": 22, "telnet": 23, "smtp": 25, "domain": 53, "bootps": 67,
+    "bootpc": 68, "tftp": 69, "http": 80, "www": 80, "kerberos": 88, "pop3": 110, "sunrpc": 111, "ntp": 123,
+    "netbios-ns": 137, "netbios-dgm": 138, "netbios-ssn": 139, "imap2": 143, "imap": 143, "snmp": 161,
+    "snmp-trap": 162, "bgp": 179, "ldap": 389, "https": 443, "microsoft-ds": 445, "isakmp": 500,
+    "syslog": 514, "submission": 587, "ldaps": 636, "rsync": 873, "imaps": 993, "pop3s": 995,
+    "openvpn": 1194, "mysql": 3306, "postgresql": 5432, "mdns": 5353,
 }  # fmt: skip
 
 
@@ -63,16 +64,17 @@ ICMP_TYPES: dict[str, tuple[int, int, int]] = {
     "network-unreachable": (3, 0, 0), "host-unreachable": (3, 1, 1), "protocol-unreachable": (3, 2, 2),
     "port-unreachable": (3, 3, 3), "fragmentation-needed": (3, 4, 4), "source-route-failed": (3, 5, 5),
     "network-unknown": (3, 6, 6), "host-unknown": (3, 7, 7), "network-prohibited": (3, 9, 9),
-    "host-prohibited": (3, 10, 10), "TOS-network-unreachable": (3, 11, 11), "TOS-host-unreachable": (3, 12, 12),
-    "communication-prohibited": (3, 13, 13), "host-precedence-violation": (3, 14, 14),
-    "precedence-cutoff": (3, 15, 15), "source-quench": (4, 0, 255), "redirect": (5, 0, 255),
-    "network-redirect": (5, 0, 0), "host-redirect": (5, 1, 1), "TOS-network-redirect": (5, 2, 2),
-    "TOS-host-redirect": (5, 3, 3), "echo-request": (8, 0, 255), "ping": (8, 0, 255),
-    "router-advertisement": (9, 0, 255), "router-solicitation": (10, 0, 255), "time-exceeded": (11, 0, 255),
-    "ttl-exceeded": (11, 0, 255), "ttl-zero-during-transit": (11, 0, 0), "ttl-zero-during-reassembly": (11, 1, 1),
+    "host-prohibited": (3, 10, 10), "TOS-network-unreachable": (3, 11, 11),
+    "TOS-host-unreachable": (3, 12, 12), "communication-prohibited": (3, 13, 13),
+    "host-precedence-violation": (3, 14, 14), "precedence-cutoff": (3, 15, 15),
+    "source-quench": (4, 0, 255), "redirect": (5, 0, 255), "network-redirect": (5, 0, 0),
+    "host-redirect": (5, 1, 1), "TOS-network-redirect": (5, 2, 2), "TOS-host-redirect": (5, 3, 3),
+    "echo-request": (8, 0, 255), "ping": (8, 0, 255), "router-advertisement": (9, 0, 255),
+    "router-solicitation": (10, 0, 255), "time-exceeded": (11, 0, 255), "ttl-exceeded": (11, 0, 255),
+    "ttl-zero-during-transit": (11, 0, 0), "ttl-zero-during-reassembly": (11, 1, 1),
     "parameter-problem": (12, 0, 255), "ip-header-bad": (12, 0, 0), "required-option-missing": (12, 1, 1),
-    "timestamp-request": (13, 0, 255), "timestamp-reply": (14, 0, 255), "address-mask-request": (17, 0, 255),
-    "address-mask-reply": (18, 0, 255),
+    "timestamp-request": (13, 0, 255), "timestamp-reply": (14, 0, 255),
+    "address-mask-request": (17, 0, 255), "address-mask-reply": (18, 0, 255),
 }  # fmt: skip
 
 #: libip6t_icmp6.c
@@ -84,11 +86,12 @@ ICMPV6_TYPES: dict[str, tuple[int, int, int]] = {
     "ttl-zero-during-reassembly": (3, 1, 1), "parameter-problem": (4, 0, 255), "bad-header": (4, 0, 0),
     "unknown-header-type": (4, 1, 1), "unknown-option": (4, 2, 2), "echo-request": (128, 0, 255),
     "ping": (128, 0, 255), "echo-reply": (129, 0, 255), "pong": (129, 0, 255),
-    "mld-listener-query": (130, 0, 255), "mld-listener-report": (131, 0, 255), "mld-listener-done": (132, 0, 255),
-    "mld-listener-reduction": (132, 0, 255), "router-solicitation": (133, 0, 255),
-    "router-advertisement": (134, 0, 255), "neighbour-solicitation": (135, 0, 255),
-    "neighbor-solicitation": (135, 0, 255), "neighbour-advertisement": (136, 0, 255),
-    "neighbor-advertisement": (136, 0, 255), "redirect": (137, 0, 255),
+    "mld-listener-query": (130, 0, 255), "mld-listener-report": (131, 0, 255),
+    "mld-listener-done": (132, 0, 255), "mld-listener-reduction": (132, 0, 255),
+    "router-solicitation": (133, 0, 255), "router-advertisement": (134, 0, 255),
+    "neighbour-solicitation": (135, 0, 255), "neighbor-solicitation": (135, 0, 255),
+    "neighbour-advertisement": (136, 0, 255), "neighbor-advertisement": (136, 0, 255),
+    "redirect": (137, 0, 255),
 }  # fmt: skip
 
 

@@ -1,62 +1,63 @@
-"""iptables-save text to raw lines: verbs and options with their words and places, no meaning yet."""
+"""iptables-save text to raw lines: words and their places, no meaning yet."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput
 
 from ..source import Diagnostic, Source, Span
-from .model import Word
 
-_WORD = re.compile(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|\[unsupported revision\]|[^\s"]+')
-_COUNTERS = re.compile(r"\[(\d+):(\d+)\]")
+#: As the OPTION token has it: a word ends at a blank or behind a closing quote.
+_WORD = re.compile(r'[^ \t\r"]+(?:"(?:\\.|[^"\\])*")?|"(?:\\.|[^"\\])*"')
+_COUNTERS = re.compile(r"\[([0-9]+):([0-9]+)\]")
 _ESCAPED = re.compile(r"\\(.)")
 
 
-@dataclass(frozen=True, slots=True)
-class RawOption:
-    """`[!] name words`, as written."""
+class RawWord(NamedTuple):
+    """One word without its quotes, and the columns where it starts and ends."""
 
-    name: str
-    negated: bool
-    words: tuple[Word, ...]
-    span: Span
+    text: str
+    column: int
+    end: int
+    quoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """`kind`: table, chain, commit, rule or edit. `verb`: -A, -I, -N, -P, ...; `args`: its words."""
+    """`kind`: table, chain, commit or rule. `words`: all of a rule line but the leading counters."""
 
     kind: str
     span: Span
-    verb: str = ""
-    args: tuple[str, ...] = ()
+    words: tuple[RawWord, ...] = ()
     counters: tuple[int, int] | None = None
-    family: str = ""  # "4" or "6" where the line has -4 or -6
-    options: tuple[RawOption, ...] = ()
+
+    def at(self, first: RawWord, last: RawWord | None = None) -> Span:
+        """The stretch from one word to another."""
+        return Span(self.span.source, self.span.line, first.column, (last or first).end)
 
 
 @cache
 def _parser() -> Lark:
-    return Lark.open_from_package(
-        "xdptables.grammar", "iptables_save.lark", search_paths=("",), parser="lalr", lexer="contextual"
-    )
+    package, file = "xdptables.grammar", "iptables_save.lark"
+    return Lark.open_from_package(package, file, search_paths=("",), parser="lalr")
 
 
 def read_lines(source: Source) -> tuple[tuple[RawLine, ...], tuple[Diagnostic, ...]]:
-    """All lines that could be read, and an error for each that could not."""
+    """All lines that can be read, and an error for each that can't."""
     lines, errors = [], []
+    parse = _parser().parse
     for number, text in enumerate(source.lines, 1):
         stripped = text.strip()
-        if not stripped or stripped.startswith("#"):
+        if not stripped or stripped[0] == "#":
             continue
         try:
-            tree = _parser().parse(text)
+            tree = parse(text)
         except UnexpectedInput as e:
             errors.append(_error(source, number, text, e))
             continue
@@ -67,73 +68,64 @@ def read_lines(source: Source) -> tuple[tuple[RawLine, ...], tuple[Diagnostic, .
 def _error(source: Source, number: int, text: str, error: UnexpectedInput) -> Diagnostic:
     column = error.column if isinstance(error.column, int) and error.column > 0 else len(text.rstrip()) + 1
     rest = text[column - 1 :]
-    end = column + max(len(rest.split(None, 1)[0]) if rest.split() else 1, 1)
-    span = Span(source, number, column, end)
-    if rest.lstrip().startswith(('"', "'")) or text.count('"') % 2:
-        return Diagnostic(span, "the quoted string does not end on this line", 'close it with "')
-    if not text.lstrip().startswith(("-", "[", "*", ":", "COMMIT")):
-        hint = "expected *table, :CHAIN POLICY [packets:bytes], -A CHAIN ..., COMMIT or a # comment"
-        return Diagnostic(span, "this is no line of iptables-save output", hint)
-    return Diagnostic(span, "this can't be read here", "an option starts with - or --, after a chain's name")
+    word = rest.split(None, 1)[0] if rest.split() else ""
+    span = Span(source, number, column, column + max(len(word), 1))
+    if rest.startswith('"'):
+        whole = Span(source, number, column, len(text.rstrip()) + 1)
+        return Diagnostic(whole, "the quoted string does not end on this line", 'close it with "')
+    if word == "#":
+        return Diagnostic(span, "a comment can't follow a rule", "put the comment on a line of its own")
+    if text.lstrip().startswith(("-", "[", "*", ":", "COMMIT")):
+        return Diagnostic(span, f"{word or 'the end of the line'!r} can't stand here")
+    hint = "expected *table, :CHAIN POLICY [packets:bytes], -A CHAIN ..., COMMIT or a # comment"
+    return Diagnostic(span, "this is no line of iptables-save output", hint)
 
 
 def _raw_line(source: Source, number: int, text: str, tree: Tree[Any]) -> RawLine:
     node = tree.children[0]
     assert isinstance(node, Tree)
-    start = len(text) - len(text.lstrip()) + 1
-    span = Span(source, number, start, len(text.rstrip()) + 1)
-    kind = str(node.data)
-    first = node.children[0]
-    assert isinstance(first, Token)
-    if kind == "table":
-        return RawLine(kind, span, args=(str(first)[1:],))
-    if kind == "chain":
-        counters = _COUNTERS.search(first)
-        words = _COUNTERS.sub("", str(first)[1:]).split()
-        return RawLine(kind, span, args=tuple(words), counters=_pair(counters))
-    if kind == "commit":
-        return RawLine(kind, span)
-    counters, family, verb, args, options = None, "", "", (), []
-    for token in node.children:
-        assert isinstance(token, Token)
-        if token.type == "COUNTERS":
-            counters = _pair(_COUNTERS.match(token))
-        elif token.type == "FAMILY":
-            family = token[-1]
-        elif token.type in ("VERB", "EDIT"):
-            verb, *rest = token.split()
-            args = tuple(rest)
-            start = token.column or start
-        else:
-            options.append(_option(source, number, token))
-    return RawLine(
-        kind, Span(source, number, start, span.end_column), verb, args, counters, family, tuple(options)
-    )
+    kind, tokens = str(node.data), node.children
+    start, end = len(text) - len(text.lstrip()) + 1, len(text.rstrip()) + 1
+    if kind == "rule":
+        counters = None
+        if tokens[0].type == "COUNTERS":
+            counters, tokens = counters_of(tokens[0]), tokens[1:]
+        start = tokens[0].column
+        words = tuple(_words(tokens))
+        return RawLine(kind, Span(source, number, start, end), words, counters)
+    words = tuple(_plain_word(t) for t in tokens)
+    return RawLine(kind, Span(source, number, start, end), words)
 
 
-def _pair(match: re.Match[str] | None) -> tuple[int, int] | None:
+def counters_of(text: str) -> tuple[int, int] | None:
+    """[packets:bytes]"""
+    match = _COUNTERS.fullmatch(text)
     return (int(match[1]), int(match[2])) if match else None
 
 
-def _option(source: Source, number: int, token: Token) -> RawOption:
-    """Split one OPTION token; `--name=value` is the same as `--name value`."""
-    at = token.column or 1
-    found = [(m[0], at + m.start()) for m in _WORD.finditer(token)]
-    negated = found[0][0] == "!"
-    name, *rest = found[1:] if negated else found
-    if "=" in name[0]:
-        option, value = name[0].split("=", 1)
-        rest.insert(0, (value, name[1] + len(option) + 1))
-        name = (option, name[1])
-    if rest and rest[0][0] == "!":  # the old negation: -s ! 1.2.3.4
-        negated, rest = not negated, rest[1:]
-    words = tuple(Word(_unquoted(t), Span(source, number, c, c + len(t))) for t, c in rest)
-    return RawOption(name[0], negated, words, Span(source, number, at, at + len(token)))
+def _plain_word(token: Token) -> RawWord:
+    """A word of a table or chain line: no quotes, the mark in front is no part of the name."""
+    column = token.column or 1
+    text = str(token)
+    if token.type in ("TABLE", "CHAIN"):
+        text = text[1:].lstrip()
+    return RawWord(text, column + len(token) - len(text), column + len(token))
+
+
+def _words(tokens: Iterable[Token]) -> list[RawWord]:
+    words = []
+    for token in tokens:
+        at = token.column or 1
+        for text, start, end, quoted in _split(str(token)):
+            words.append(RawWord(text, at + start, at + end, quoted))
+    return words
+
+
+@lru_cache(maxsize=4096)
+def _split(text: str) -> tuple[tuple[str, int, int, bool], ...]:
+    return tuple((_unquoted(m[0]), m.start(), m.end(), m[0][0] == '"') for m in _WORD.finditer(text))
 
 
 def _unquoted(text: str) -> str:
-    if text[0] == '"' and text[-1] == '"' and len(text) > 1:
-        return _ESCAPED.sub(r"\1", text[1:-1])
-    if text[0] == "'" and text[-1] == "'" and len(text) > 1:
-        return text[1:-1]
-    return text
+    before, quote, quoted = text.partition('"')
+    return before + _ESCAPED.sub(r"\1", quoted[:-1]) if quote else text
