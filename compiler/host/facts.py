@@ -7,9 +7,12 @@ the one it relied on. The rules never mix with it. Plain data: it round-trips th
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class NativeTable:
     uses_conntrack: bool = False
     has_nat: bool = False
     reads_state_outbound: bool = False  # OUTPUT, FORWARD or POSTROUTING chains read connection state
+    # Unless harmless, which drops come after it: "ingress" and "all": every one; "conntrack": those
+    # after raw PREROUTING; "input": those in INPUT.
+    reach: str = ""
+    helpers: tuple[str, ...] = ()  # objects from which expectations can come
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,11 @@ class InterfaceFacts:
     kind: str = ""  # IFLA_INFO_KIND: veth, vlan, ...
     uppers: tuple[str, ...] = ()
     vlan_children: tuple[str, ...] = ()
-    mac_children: tuple[str, ...] = ()  # macvlan, macvtap, ipvlan, in any namespace that was scanned
+    # macvlan, macvtap, ipvlan, macsec as "kind:name"; "macvlan/passthru:name" where it takes more than
+    # its own MAC; "kind:name@namespace" elsewhere.
+    mac_children: tuple[str, ...] = ()
     children_complete: bool = True  # every namespace was scanned
+    children_unknown: str = ""  # why not
     gro: bool | None = True
     rxvlan: bool | None = False
     xdp: str = ""  # an XDP program attached now, as "id 12 (name)"
@@ -90,7 +100,11 @@ class HostFacts:
     conntrack_log_invalid: bool = False
     conntrack_entries: bool = False  # the table of this namespace holds entries
     nat_entries: bool = False  # ... with a NATed one among them
-    helpers: tuple[str, ...] = ()  # why expectations are possible: sysctl, native `ct helper`, live expectations
+    # Why expectations are possible: sysctl, native `ct helper`, live expectations.
+    helpers: tuple[str, ...] = ()
+    tcp_loose: bool = True  # nf_conntrack_tcp_loose: a lone ACK may be NEW
+    conntrack_checksum: bool = True  # nf_conntrack_checksum: a bad checksum is INVALID
+    backends: tuple[str, ...] = ()  # of iptables, with rules: "legacy/ipv4", "nft/ipv6", ...
     native_tables: tuple[NativeTable, ...] = ()
     bpf_netfilter: tuple[str, ...] = ()  # BPF netfilter links
     packet_sockets: tuple[PacketSocket, ...] = ()
@@ -101,27 +115,56 @@ class HostFacts:
 
     @staticmethod
     def from_json(text: str) -> HostFacts:
-        """Raises ValueError with a message for the user."""
+        """Raises ValueError with a message for the user. Fields that are left out keep their default."""
         try:
             data = json.loads(text)
         except json.JSONDecodeError as e:
             raise ValueError(f"not JSON: {e}") from e
-        if not isinstance(data, dict):
-            raise ValueError("a JSON object is expected")
-        nested: dict[str, Any] = {
-            "interface": lambda v: _make(InterfaceFacts, v),
-            "native_tables": lambda v: tuple(_make(NativeTable, t) for t in v),
-            "packet_sockets": lambda v: tuple(_make(PacketSocket, s) for s in v),
-        }
-        return _make(HostFacts, {k: nested[k](v) if k in nested else v for k, v in data.items()})
+        made = _read(HostFacts, data, "host")
+        assert isinstance(made, HostFacts)
+        _check_values(made)
+        return made
 
 
-def _make(cls: Any, data: dict[str, Any]) -> Any:
-    known = {f.name for f in dataclasses.fields(cls)}
-    for key in data:
-        if key not in known:
-            raise ValueError(f"{cls.__name__} has no field {key!r}; it has {', '.join(sorted(known))}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+def _read(wanted: Any, value: Any, path: str) -> Any:
+    """`value` as the type that a field declares."""
+    origin, arguments = get_origin(wanted), get_args(wanted)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"{path}: a list is expected, not {value!r}")
+        return tuple(_read(arguments[0], item, f"{path}[{i}]") for i, item in enumerate(value))
+    if origin is UnionType:
+        return None if value is None else _read(arguments[0], value, path)
+    if dataclasses.is_dataclass(wanted) and isinstance(wanted, type):
+        if not isinstance(value, dict):
+            raise ValueError(f"{path}: an object is expected, not {value!r}")
+        types = get_type_hints(wanted)
+        for key in value:
+            if key not in types:
+                raise ValueError(f"{path} has no field {key!r}; it has {', '.join(sorted(types))}")
+        try:
+            return wanted(**{k: _read(types[k], v, f"{path}.{k}") for k, v in value.items()})
+        except TypeError as e:  # a field without default is left out
+            raise ValueError(f"{path}: {str(e).removeprefix(wanted.__name__ + '.__init__() ')}") from e
+    if type(value) is not wanted:
+        raise ValueError(f"{path}: {_WORDS[wanted]} is expected, not {value!r}")
+    return value
+
+
+_WORDS = {bool: "true or false", int: "a whole number", str: "a text"}
+
+
+def _check_values(host: HostFacts) -> None:
+    for name in ("local4", "broadcast4", "local6"):
+        for prefix in getattr(host, name):
+            try:
+                version = ipaddress.ip_network(prefix).version
+            except ValueError as e:
+                raise ValueError(f"host.{name}: {e}") from e
+            if version != int(name[-1]):
+                raise ValueError(f"host.{name}: {prefix} is not an IPv{name[-1]} prefix")
+    if host.interface.mac and not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2})*", host.interface.mac):
+        raise ValueError(f"host.interface.mac: {host.interface.mac!r} is not like 02:00:00:aa:bb:cc")
 
 
 PLAIN_HOST = HostFacts()

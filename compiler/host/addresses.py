@@ -1,0 +1,86 @@
+"""What is delivered here: local, broadcast and anycast routes of all tables. And routing rules."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from dataclasses import dataclass
+
+from . import netlink
+
+_GETROUTE, _GETRULE = 26, 34
+_LOCAL, _BROADCAST, _ANYCAST = 2, 3, 4
+_DST = 1
+_FWMARK, _FWMASK, _DSCP, _DSCP_MASK = 10, 16, 26, 30
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    local4: tuple[str, ...]
+    broadcast4: tuple[str, ...]
+    local6: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    fwmark4: bool
+    fwmark6: bool
+    tos4: bool
+    tos6: bool
+
+
+def addresses() -> Addresses:
+    inet, inet6 = socket.AF_INET, socket.AF_INET6
+    return Addresses(
+        _sorted(_routes(inet, _LOCAL) | _routes(inet, _ANYCAST)),
+        _sorted(_routes(inet, _BROADCAST)),
+        _sorted(_routes(inet6, _LOCAL) | _routes(inet6, _ANYCAST)),
+    )
+
+
+def _sorted(prefixes: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(prefixes, key=lambda p: (ipaddress.ip_network(p).network_address, p)))
+
+
+def _routes(family: int, kind: int) -> set[str]:
+    """The kernel filters by type, so that a router's full table is not read."""
+    if family == socket.AF_INET6 and not socket.has_ipv6:
+        return set()
+    body = struct.pack("=8BI", family, 0, 0, 0, 0, 0, 0, kind, 0)
+    try:
+        answers = netlink.dump(netlink.ROUTE, _GETROUTE, body)
+    except netlink.NetlinkError:
+        if family == socket.AF_INET6:  # a kernel without IPv6
+            return set()
+        raise
+    found = set()
+    for answer in answers:
+        length, answered_kind = answer[1], answer[7]
+        if answer[0] != family or answered_kind != kind:
+            continue
+        size = 4 if family == socket.AF_INET else 16
+        raw = netlink.attribute_map(answer, 12).get(_DST, bytes(size))
+        found.add(f"{ipaddress.ip_address(raw)}/{length}")
+    return found
+
+
+def rules() -> Rules:
+    marks4, tos4 = _rules(socket.AF_INET)
+    marks6, tos6 = _rules(socket.AF_INET6)
+    return Rules(marks4, marks6, tos4, tos6)
+
+
+def _rules(family: int) -> tuple[bool, bool]:
+    try:
+        answers = netlink.dump(netlink.ROUTE, _GETRULE, struct.pack("=8BI", family, *[0] * 7, 0))
+    except netlink.NetlinkError:  # no policy routing in this kernel, or no IPv6
+        return False, False
+    marks = tos = False
+    for answer in answers:
+        if answer[0] != family:
+            continue
+        a = netlink.attribute_map(answer, 12)
+        marks |= _FWMARK in a or _FWMASK in a
+        tos |= bool(answer[3]) or _DSCP in a or _DSCP_MASK in a
+    return marks, tos

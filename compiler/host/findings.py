@@ -1,0 +1,298 @@
+"""What each fact about the host costs: the one table. Pure; the reasons are docs/semantics.md.
+
+Questions that rest on the rules as well (does one read `length` under GRO?) are asked elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from ..fields import Family
+from .facts import HostFacts
+
+
+class Scope(StrEnum):
+    """STOPS: `load` declines until it is lifted. The others say what may not be dropped."""
+
+    STOPS = "stops"
+    NO_DROPS = "no-drops"
+    NO_DROPS_AFTER_CONNTRACK = "no-drops-after-conntrack"
+    NO_INPUT_DROPS = "no-input-drops"
+    NO_GROUP_DROPS = "no-group-drops"  # no broadcast or multicast frame
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`id` is stable and can be lifted by it. `family`: the only one concerned, None: both."""
+
+    id: str
+    scope: Scope
+    text: str
+    way_out: str = ""
+    family: Family | None = None
+
+    def concerns(self, family: Family) -> bool:
+        return self.family is None or self.family is family
+
+
+Check = Callable[[HostFacts], Iterator[Finding]]
+OWN_PROGRAM = "xdptables"  # the name of the programs that this project loads
+
+
+def findings(host: HostFacts) -> tuple[Finding, ...]:
+    """Everything that the host alone takes from the program, gravest first."""
+    found = [f for check in CHECKS for f in check(host)]
+    return tuple(sorted(found, key=lambda f: list(Scope).index(f.scope)))
+
+
+def lift(
+    found: Sequence[Finding], patterns: Iterable[str]
+) -> tuple[tuple[Finding, ...], tuple[Finding, ...], tuple[str, ...]]:
+    """Split by globs over ids: those that stay, those lifted, and the patterns that lift nothing."""
+    patterns = tuple(patterns)
+    lifted = tuple(f for f in found if any(fnmatchcase(f.id, p) for p in patterns))
+    idle = tuple(p for p in patterns if not any(fnmatchcase(f.id, p) for f in found))
+    return tuple(f for f in found if f not in lifted), lifted, idle
+
+
+def _unknown(host: HostFacts) -> Iterator[Finding]:
+    """What could not be seen may be the one thing that breaks the promise."""
+    for line in host.unknown:
+        slug, _, text = line.partition(": ")
+        slug = slug if text and re.fullmatch(r"[\w-]+", slug) else "other"
+        yield Finding(f"unknown:{slug}", Scope.STOPS, text or line, "run as root, or lift it if you know")
+
+
+def _foreign_xdp(host: HostFacts) -> Iterator[Finding]:
+    """A device runs one XDP program; another's is never replaced."""
+    name = host.interface.name
+    if host.interface.xdp and not host.interface.xdp.endswith(f"({OWN_PROGRAM})"):
+        yield Finding(
+            "foreign-xdp",
+            Scope.STOPS,
+            f"another XDP program is attached to {name}: {host.interface.xdp}",
+            f"ip link set dev {name} xdp off",
+        )
+
+
+def _uppers(host: HostFacts) -> Iterator[Finding]:
+    """`-i` sees the upper device, and a bridge forwards frames that never cross INPUT."""
+    for upper in host.interface.uppers:
+        kind, _, name = upper.partition(":")
+        yield Finding(
+            f"upper:{upper}",
+            Scope.STOPS,
+            f"{host.interface.name} belongs to the {kind} {name}, which is what rules with -i see",
+            f"--interface-name {name}",
+        )
+
+
+def _mac_children(host: HostFacts) -> Iterator[Finding]:
+    """ipvlan shares the MAC, passthru and source modes take frames by other means than the child's MAC,
+    MACsec takes what it decrypts: these decline. Other macvlans get only broadcast and multicast."""
+    parts = [child.partition(":") for child in host.interface.mac_children]
+    for kind in dict.fromkeys(p[0] for p in parts):
+        names = ", ".join(name for k, _, name in parts if k == kind)
+        if kind in ("macvlan", "macvtap"):
+            yield Finding(
+                kind,
+                Scope.NO_GROUP_DROPS,
+                f"broadcast and multicast frames also go to {kind} {names}",
+                "give it another parent",
+            )
+        else:
+            yield Finding(
+                kind.replace("/", "-"),
+                Scope.STOPS,
+                f"{kind} {names} takes frames of {host.interface.name} before its rules",
+                "give it another parent",
+            )
+
+
+def _unscanned(host: HostFacts) -> Iterator[Finding]:
+    """A macvlan in a namespace that can't be entered is not seen, and gets broadcasts."""
+    if not host.interface.children_complete:
+        why = f": {host.interface.children_unknown}" if host.interface.children_unknown else ""
+        yield Finding(
+            "unscanned-namespaces",
+            Scope.NO_GROUP_DROPS,
+            f"not every network namespace could be searched for macvlan devices{why}",
+            "run on the host itself, as root",
+        )
+
+
+def _vlan_offload(host: HostFacts) -> Iterator[Finding]:
+    """The tag travels beside the frame, where XDP sees none; a veth does so whatever its features say."""
+    i = host.interface
+    if i.vlan_children and (i.rxvlan is not False or i.kind == "veth"):
+        way_out = f"ethtool -K {i.name} rxvlan off" if i.kind != "veth" else "remove the VLAN devices"
+        yield Finding(
+            "vlan-offload",
+            Scope.STOPS,
+            f"the tag of frames for {', '.join(i.vlan_children)} may travel beside the frame, unseen by XDP",
+            way_out,
+        )
+
+
+def _packet_sockets(host: HostFacts) -> Iterator[Finding]:
+    """AF_PACKET readers no longer see what XDP drops."""
+    readers = [s for s in host.packet_sockets if not s.harmless]
+    if readers:
+        names = ", ".join(dict.fromkeys(s.process or f"inode {s.inode}" for s in readers))
+        yield Finding(
+            "packet-sockets",
+            Scope.STOPS,
+            f"{names} would no longer see dropped packets (AF_PACKET)",
+            "stop it, or lift this if it may miss them",
+        )
+
+
+def _two_backends(host: HostFacts) -> Iterator[Finding]:
+    """A chain of one back end may stand before the dropping rule of the other."""
+    for family in Family:
+        if {f"legacy/{family}", f"nft/{family}"} <= set(host.backends):
+            yield Finding(
+                f"two-backends:{family}",
+                Scope.STOPS,
+                f"iptables-legacy and iptables-nft both hold rules for {family.value}",
+                "move the rules to one of the two",
+                family,
+            )
+
+
+def _tc_ingress(host: HostFacts) -> Iterator[Finding]:
+    """They may rewrite or redirect before any rule."""
+    if host.interface.tc_ingress:
+        yield Finding(
+            "tc-ingress",
+            Scope.NO_DROPS,
+            f"tc programs see packets first: {', '.join(host.interface.tc_ingress)}",
+            f"tc filter del dev {host.interface.name} ingress",
+        )
+
+
+def _bpf_netfilter(host: HostFacts) -> Iterator[Finding]:
+    """They run between netfilter's own hooks and may do anything."""
+    if host.bpf_netfilter:
+        yield Finding(
+            "bpf-netfilter",
+            Scope.NO_DROPS,
+            f"BPF programs are attached to netfilter: {', '.join(host.bpf_netfilter)}",
+            "detach them",
+        )
+
+
+_REACH = {
+    "ingress": Scope.NO_DROPS,
+    "all": Scope.NO_DROPS,
+    "conntrack": Scope.NO_DROPS_AFTER_CONNTRACK,
+    "input": Scope.NO_INPUT_DROPS,
+}
+
+
+def _native_tables(host: HostFacts) -> Iterator[Finding]:
+    """A native chain before the dropping rule that does more than match, count and give verdicts."""
+    for t in host.native_tables:
+        if t.harmless or t.family == "arp":
+            continue
+        text = f"native nftables table {t.family} {t.name} comes first: {t.why}"
+        family = {"ip": Family.IPV4, "ip6": Family.IPV6}.get(t.family)
+        name = f"nft-netdev:{t.name}" if t.family == "netdev" else f"nft:{t.family}/{t.name}"
+        yield Finding(name, _REACH.get(t.reach, Scope.NO_DROPS), text, "lift it if you know better", family)
+
+
+def _conntrack_log_invalid(host: HostFacts) -> Iterator[Finding]:
+    """Logs what conntrack finds invalid, in PREROUTING."""
+    if host.conntrack_log_invalid:
+        yield Finding(
+            "conntrack-log-invalid",
+            Scope.NO_DROPS_AFTER_CONNTRACK,
+            "conntrack logs invalid packets",
+            "sysctl net.netfilter.nf_conntrack_log_invalid=0",
+        )
+
+
+def _helpers(host: HostFacts) -> Iterator[Finding]:
+    """An expected packet is RELATED, and even when dropped it uses the expectation up."""
+    if host.helpers:
+        yield Finding(
+            "helpers",
+            Scope.NO_DROPS_AFTER_CONNTRACK,
+            f"conntrack helpers make packets RELATED: {', '.join(host.helpers)}",
+            "remove the helper",
+        )
+
+
+def _log_martians(host: HostFacts) -> Iterator[Finding]:
+    """Routing logs them between PREROUTING and INPUT; IPv6 has no such log."""
+    if host.log_martians:
+        yield Finding(
+            "log-martians",
+            Scope.NO_INPUT_DROPS,
+            "packets with impossible sources are logged",
+            f"sysctl net.ipv4.conf.all.log_martians=0 net.ipv4.conf.{host.interface.name}.log_martians=0",
+            Family.IPV4,
+        )
+
+
+def _fwmark_rules(host: HostFacts) -> Iterator[Finding]:
+    """bpf_fib_lookup does not know the mark that rules would set."""
+    for family, is_set in ((Family.IPV4, host.fwmark_rules4), (Family.IPV6, host.fwmark_rules6)):
+        if is_set:
+            yield Finding(
+                f"fwmark-rules:{family}",
+                Scope.NO_INPUT_DROPS,
+                f"{family.value} packets are routed by their mark, which XDP does not know",
+                "remove the ip rules with fwmark",
+                family,
+            )
+
+
+def _tos_rules(host: HostFacts) -> Iterator[Finding]:
+    """Costs only where a rule rewrites tos before routing, which the rules tell."""
+    for family, is_set in ((Family.IPV4, host.tos_rules4), (Family.IPV6, host.tos_rules6)):
+        if is_set:
+            yield Finding(
+                f"tos-rules:{family}",
+                Scope.NOTE,
+                f"{family.value} packets are routed by tos: where rules rewrite it, INPUT drops stay in netfilter",
+                "",
+                family,
+            )
+
+
+def _gro(host: HostFacts) -> Iterator[Finding]:
+    """Merges segments between XDP and netfilter; which rules that touches, the rules tell."""
+    if host.interface.gro is not False:
+        yield Finding(
+            "gro",
+            Scope.NOTE,
+            "GRO merges segments: rules on length, FIN and PSH stay in netfilter",
+            f"ethtool -K {host.interface.name or 'DEV'} gro off lro off",
+        )
+
+
+CHECKS: tuple[Check, ...] = (
+    _unknown,
+    _foreign_xdp,
+    _uppers,
+    _mac_children,
+    _unscanned,
+    _vlan_offload,
+    _packet_sockets,
+    _two_backends,
+    _tc_ingress,
+    _bpf_netfilter,
+    _native_tables,
+    _conntrack_log_invalid,
+    _helpers,
+    _log_martians,
+    _fwmark_rules,
+    _tos_rules,
+    _gro,
+)

@@ -1,0 +1,110 @@
+"""The iptables rules that are in force in the current network namespace, of every back end."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..fields import Family
+from ..rules.model import Variant
+from ..source import UserError
+from . import nft_objects
+
+_LEGACY_TABLES = {
+    Family.IPV4: Path("/proc/thread-self/net/ip_tables_names"),
+    Family.IPV6: Path("/proc/thread-self/net/ip6_tables_names"),
+}
+_WORD = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
+_NFT_FAMILY = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+_OUR_TABLES = frozenset(["raw", "mangle", "nat", "filter", "security"])
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+@dataclass(frozen=True, slots=True)
+class LiveDump:
+    """What one `iptables-save` printed."""
+
+    variant: Variant
+    family: Family
+    text: str
+
+
+def live_rules() -> tuple[LiveDump, ...]:
+    """Every dump that holds a rule, a user chain or a policy other than ACCEPT. Raises UserError."""
+    return tuple(d for d in all_dumps() if of_consequence(d.text))
+
+
+def all_dumps() -> tuple[LiveDump, ...]:
+    """Also the empty ones. A back end that the kernel has no tables of is not asked, since asking
+    iptables-legacy alone would load its tables and register their hooks."""
+    dumps = []
+    for family in Family:
+        if legacy_tables(family):
+            dumps.append(_dump(Variant.LEGACY, family))
+        if _OUR_TABLES & set(nft_objects.table_names(_NFT_FAMILY[family])):
+            tool = find_tool(Variant.NFT, family)
+            if tool:  # without it they are as native as any
+                dumps.append(LiveDump(Variant.NFT, family, _run(tool)))
+    return tuple(dumps)
+
+
+def of_consequence(text: str) -> bool:
+    return any(re.match(r"(\[\d+:\d+\] )?-A |:\S+ (DROP|-)", line) for line in text.splitlines())
+
+
+def owned_tables(dump: LiveDump) -> frozenset[str]:
+    """The tables that this dump speaks for. It calls those it can't express incompatible."""
+    names = set(re.findall(r"^\*(\S+)", dump.text, re.MULTILINE))
+    return frozenset(names - set(re.findall(r"^# Table `(\S+)' is incompatible", dump.text, re.MULTILINE)))
+
+
+def legacy_tables(family: Family) -> tuple[str, ...]:
+    try:
+        return tuple(_LEGACY_TABLES[family].read_text().split())
+    except FileNotFoundError:  # the module is not loaded
+        return ()
+    except PermissionError as e:
+        raise UserError("the live rules can only be read as root", "run this with sudo") from e
+
+
+def find_tool(variant: Variant, family: Family) -> str | None:
+    """iptables-nft-save, or an iptables-save whose version says that it is that variant."""
+    path = shutil.which(f"{_WORD[family]}-{variant}-save", path=_path())
+    if path:
+        return path
+    path = shutil.which(f"{_WORD[family]}-save", path=_path())
+    if path:
+        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
+        # Before 1.8 there was only one variant, which says nothing.
+        if (Variant.NFT if "(nf_tables)" in done.stdout else Variant.LEGACY) is variant:
+            return path
+    return None
+
+
+def _dump(variant: Variant, family: Family) -> LiveDump:
+    tool, word = find_tool(variant, family), f"{_WORD[family]}-{variant}"
+    if tool is None:
+        raise UserError(
+            f"the kernel holds tables of {word}, and {word}-save is missing",
+            "install iptables, or unload the tables",
+        )
+    return LiveDump(variant, family, _run(tool))
+
+
+def _run(tool: str) -> str:
+    name = Path(tool).name
+    try:
+        done = subprocess.run([tool], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as e:
+        raise UserError(f"{name} cannot be run: {e}") from e
+    if done.returncode:
+        raise UserError(f"{name} failed: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    return done.stdout
+
+
+def _path() -> str:
+    return f"{os.environ.get('PATH', '')}:{_SBIN}"

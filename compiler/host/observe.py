@@ -1,0 +1,164 @@
+"""The live host as `HostFacts`: everything the promise rests on besides the rules."""
+
+from __future__ import annotations
+
+import difflib
+import os
+
+from ..source import UserError
+from . import (
+    addresses,
+    bpf,
+    conntrack,
+    features,
+    links,
+    live_rules,
+    namespaces,
+    nftables,
+    sockets,
+    sysctls,
+    tc,
+)
+from .facts import HostFacts, InterfaceFacts, NativeTable, PacketSocket
+from .netlink import Interrupted
+
+_NFT_FAMILY = {"ipv4": "ip", "ipv6": "ip6"}
+_UNREAD = (OSError, Interrupted)
+
+
+def observe(ifname: str) -> HostFacts:
+    """What is true now in the network namespace of the calling thread. Raises UserError."""
+    unknown: list[str] = []
+    try:
+        here = links.links()
+        ours = _find(ifname, here)
+        local, rules = addresses.addresses(), addresses.rules()
+        switches = sysctls.sysctls(ours.name)
+        dumps = live_rules.all_dumps()
+    except Interrupted as e:
+        raise UserError(f"the network configuration changes too fast to be read: {e}", "try again") from e
+    except OSError as e:
+        raise UserError(f"the host cannot be observed: {e}", "run this as root") from e
+    tracked = conntrack.conntrack()
+    unknown += tracked.unknown
+    native = _native(ours.name, dumps, unknown)
+    helpers = [f"native table {t.family} {t.name}: {h}" for t in native for h in t.helpers]
+    if switches.helper:
+        helpers.append("sysctl net.netfilter.nf_conntrack_helper is set")
+    kept = [d for d in dumps if live_rules.of_consequence(d.text)]
+    return HostFacts(
+        assumed=False,
+        label=f"{os.uname().nodename} {ours.name}",
+        kernel=os.uname().release,
+        interface=_interface(ours, here, unknown),
+        other_interfaces=any(k.ifindex != ours.ifindex and not _is_loopback(k) for k in here),
+        local4=local.local4,
+        broadcast4=local.broadcast4,
+        local6=local.local6,
+        forwards4=switches.forwards4,
+        forwards6=switches.forwards6,
+        mc_forwarding4=switches.mc_forwarding4,
+        mc_forwarding6=switches.mc_forwarding6,
+        bc_forwarding=switches.bc_forwarding,
+        fwmark_rules4=rules.fwmark4,
+        fwmark_rules6=rules.fwmark6,
+        tos_rules4=rules.tos4,
+        tos_rules6=rules.tos6,
+        log_martians=switches.log_martians,
+        conntrack_log_invalid=switches.conntrack_log_invalid,
+        conntrack_entries=tracked.entries,
+        nat_entries=tracked.nat,
+        helpers=(*helpers, *tracked.helpers),
+        tcp_loose=switches.tcp_loose,
+        conntrack_checksum=switches.conntrack_checksum,
+        backends=tuple(f"{d.variant}/{d.family}" for d in kept),
+        native_tables=native,
+        bpf_netfilter=_bpf_netfilter(unknown),
+        packet_sockets=_packet_sockets(ours, here, unknown),
+        unknown=tuple(unknown),
+    )
+
+
+def _find(ifname: str, here: list[links.Link]) -> links.Link:
+    for link in here:
+        if ifname == link.name or ifname in link.altnames:
+            return link
+    names = [k.name for k in here]
+    close = difflib.get_close_matches(ifname, names)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise UserError(
+        f"there is no interface {ifname!r}", f"{hint}these exist: {', '.join(sorted(names)) or 'none'}"
+    )
+
+
+def _is_loopback(link: links.Link) -> bool:
+    return link.name == "lo"
+
+
+def _interface(ours: links.Link, here: list[links.Link], unknown: list[str]) -> InterfaceFacts:
+    mine, elsewhere = links.ties(ours, here), namespaces.children_elsewhere(ours)
+    try:
+        active = features.active_features(ours.name)
+    except OSError as e:
+        active = None
+        unknown.append(f"features: the features of {ours.name} cannot be read: {e.strerror}")
+    try:
+        tc_ingress = tc.ingress(ours.ifindex)
+    except _UNREAD as e:
+        tc_ingress = ()
+        unknown.append(f"tc: the ingress programs of {ours.name} cannot be read: {e}")
+    return InterfaceFacts(
+        name=ours.name,
+        ifindex=ours.ifindex,
+        mac=ours.mac,
+        kind=ours.kind,
+        uppers=(*mine.uppers, *elsewhere.ties.uppers),
+        vlan_children=(*mine.vlan_children, *elsewhere.ties.vlan_children),
+        mac_children=(*mine.mac_children, *elsewhere.ties.mac_children),
+        children_complete=elsewhere.complete,
+        children_unknown=elsewhere.why,
+        gro=None if active is None else bool(active & {"rx-gro", "rx-lro", "rx-gro-hw"}),
+        rxvlan=None if active is None else bool(active & {"rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"}),
+        xdp=", ".join(map(bpf.program_text, ours.xdp)),
+        tc_ingress=tc_ingress,
+    )
+
+
+def _native(
+    ifname: str, dumps: tuple[live_rules.LiveDump, ...], unknown: list[str]
+) -> tuple[NativeTable, ...]:
+    owned = {
+        (_NFT_FAMILY[d.family], name)
+        for d in dumps
+        if d.variant == "nft"
+        for name in live_rules.owned_tables(d)
+    }
+    try:
+        tables, problems = nftables.native_tables(ifname, owned)
+    except _UNREAD as e:
+        tables, problems = (), (f"nftables: native tables cannot be read: {e}",)
+    unknown += problems
+    return tables
+
+
+def _bpf_netfilter(unknown: list[str]) -> tuple[str, ...]:
+    try:
+        return bpf.netfilter_links()
+    except OSError as e:
+        unknown.append(f"bpf-links: BPF netfilter programs cannot be listed: {e.strerror}")
+        return ()
+
+
+def _packet_sockets(ours: links.Link, here: list[links.Link], unknown: list[str]) -> tuple[PacketSocket, ...]:
+    # A reader on the bridge, or on a macvlan of ours, misses what we drop as well.
+    ifindexes = {ours.ifindex, ours.master} - {0}
+    ifindexes |= {
+        k.ifindex for k in here if k.parent == ours.ifindex and k.parent_netnsid is None and k.kind != "veth"
+    }
+    try:
+        return sockets.packet_sockets(ifindexes)
+    except FileNotFoundError:  # no AF_PACKET in this kernel, or its module is not loaded
+        return ()
+    except OSError as e:
+        unknown.append(f"packet: packet sockets cannot be listed: {e.strerror}")
+        return ()
