@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..decisions.model import Accept, Decision, DecisionList, Drop, Skip, Undecided
-from ..fields import FIELDS, Family
+from ..fields import Family
 from ..matches.view import Kind
 from .expressions import condition, index_of
-from .plan import Plan, needs_l4
+from .plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,6 @@ def generate(plan: Plan) -> str:
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
         fields=plan.fields,
-        l4=needs_l4(plan),
-        docs={name: f.doc for name, f in FIELDS.items()},
     )
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..decisions.model import Cause, Decision, DecisionList, Drop, Skip
-from ..fields import FIELDS
 
 #: Interval tests in one program of straight code. BCC's branches reach 16 bits, and the verifier walks
 #: every path; what comes after the last test that fits passes.
@@ -79,7 +78,3 @@ def _fit(decisions: DecisionList, room: int) -> tuple[DecisionList, int, int]:
             return replace(decisions, decisions=kept), used, lost
         used += cost
     return decisions, used, 0
-
-
-def needs_l4(plan: Plan) -> bool:
-    return any(FIELDS[name].layer == "l4" for name in plan.fields)

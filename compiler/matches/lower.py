@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
-from ..rules.model import Match, Option, Variant
+from ..rules.model import Match, Option
 from .condition import NO, NOTHING, YES, Condition, Cube
 from .view import View
 
@@ -55,14 +55,11 @@ def _in_interface(option: Option, view: View) -> Condition:
 
 
 def _out_interface(option: Option, view: View) -> Condition:
-    """There is no output device before or in INPUT: legacy compares with "", nft does not match."""
-    if str(option.value) == "+":
-        return Condition.maybe("-o + without an output device")
-    if not option.negated:
-        return NO
-    if view.variant is Variant.LEGACY:
-        return YES
-    return NO if view.variant is Variant.NFT else Condition.maybe("legacy and nft differ on ! -o here")
+    """There is no output device before or in INPUT; what a negation makes of that differs between
+    legacy, nft and kernel versions."""
+    if option.negated or str(option.value) == "+":
+        return Condition.maybe("there is no output device here, and kernels differ on what that matches")
+    return NO
 
 
 def _fragment(option: Option, view: View) -> Condition:
@@ -182,6 +179,8 @@ def ecn(match: Match, view: View) -> Condition:
 def spi(match: Match, view: View) -> Condition:
     """ESP, or AH over IPv4. IPv6 packets with AH always pass (legacy and nft differ on them)."""
     if match.name == "ah" and view.family is Family.IPV6:
+        if view.kind.is_fragment:  # AH may follow the fragment header
+            return Condition.maybe("a fragment is judged by source and destination only")
         return Condition(NOTHING, NOTHING)
     result = view.test("proto", IntervalSet.of(ESP if match.name == "esp" else AH))
     for option in match.options:
