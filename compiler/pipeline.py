@@ -8,6 +8,7 @@ from .decisions import decide
 from .decisions.model import DecisionList
 from .emit import Plan, generate, make_plan
 from .host.facts import HostFacts
+from .host.findings import Finding, Scope, findings
 from .passes import optimise
 from .report.model import Report, make_report
 from .rules.model import Ruleset
@@ -21,8 +22,15 @@ class Compiled:
     report: Report
 
 
-def compile_rules(rulesets: tuple[Ruleset, ...], host: HostFacts) -> Compiled:
-    """At most one ruleset a family."""
-    lists = decide(rulesets, host)
-    plan = make_plan(optimise(d) for d in lists)
-    return Compiled(lists, plan, generate(plan), make_report(rulesets, host, lists, plan))
+def compile_rules(
+    rulesets: tuple[Ruleset, ...],
+    host: HostFacts,
+    kept: tuple[Finding, ...] | None = None,
+    lifted: tuple[Finding, ...] = (),
+) -> Compiled:
+    """At most one ruleset a family. `kept`: the host's findings, less those that were `lifted`."""
+    kept = findings(host) if kept is None else kept
+    lists = decide(rulesets, host, kept)
+    group_drops = all(f.scope is not Scope.NO_GROUP_DROPS for f in kept)
+    plan = make_plan((optimise(d) for d in lists), group_drops)
+    return Compiled(lists, plan, generate(plan), make_report(rulesets, host, lists, plan, kept, lifted))

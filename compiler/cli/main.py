@@ -16,7 +16,9 @@ from ..host.facts import ASSUMPTIONS, HostFacts
 from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read_rulesets
-from ..source import InputError, Source, UserError
+from ..source import InputError, UserError
+from .inputs import read_source
+from .running import host_command, load_command, status_command, unload_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -25,16 +27,6 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 @click.version_option(__version__)
 def cli() -> None:
     """Drop in XDP what netfilter would have dropped: iptables-save rules to an XDP program."""
-
-
-def read_source(name: str) -> Source:
-    """A file, or standard input for "-". Bytes that are no UTF-8 are kept."""
-    try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-    except OSError as e:
-        hint = "give an iptables-save file, or - for standard input"
-        raise UserError(f"can't read {name}: {e.strerror}", hint) from e
-    return Source("<stdin>" if name == "-" else name, data.decode(errors="surrogateescape"))
 
 
 def host_of(assume: str, host_file: str | None, interface: str | None) -> HostFacts:
@@ -76,6 +68,10 @@ def compile_command(
         click.echo(json.dumps(compiled.report.to_data(), indent=2), err=dry_run)
     else:
         show(compiled.report, Console(stderr=dry_run, highlight=False))
+
+
+for command in (load_command, unload_command, status_command, host_command):
+    cli.add_command(command)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..host.facts import HostFacts
+from ..host.findings import Finding, findings
 from ..matches.view import Kind
 from ..rules.model import Ruleset
 from .hookpath import hook_path
@@ -12,13 +13,18 @@ from .walk import Walk
 __all__ = ["decide"]
 
 
-def decide(rulesets: tuple[Ruleset, ...], host: HostFacts) -> tuple[DecisionList, ...]:
-    """At most one ruleset a family. A kind without rules has an empty list: it passes."""
+def decide(
+    rulesets: tuple[Ruleset, ...], host: HostFacts, kept: tuple[Finding, ...] | None = None
+) -> tuple[DecisionList, ...]:
+    """At most one ruleset a family. A kind without rules has an empty list: it passes.
+
+    `kept`: the host's findings that nobody lifted; all of them by default."""
+    kept = findings(host) if kept is None else kept
     lists = []
     for kind in Kind:
         ruleset = next((r for r in rulesets if r.family is kind.family), None)
         if ruleset is None:
             lists.append(DecisionList(kind, ()))
         else:
-            lists.append(Walk(ruleset, hook_path(ruleset, rulesets, host, kind), kind).run())
+            lists.append(Walk(ruleset, hook_path(ruleset, rulesets, host, kind, kept), kind).run())
     return tuple(lists)

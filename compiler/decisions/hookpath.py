@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ..fields import Family
 from ..host.facts import HostFacts
+from ..host.findings import Finding, Scope
 from ..matches.table import MATCHES, TARGETS
-from ..matches.view import Kind, View
+from ..matches.view import FIN_PSH, Kind, View
 from ..rules.model import Chain, Rule, Ruleset
 
 #: nf_ip_hook_priorities; nat is crossed by the first packet of a flow only.
@@ -66,7 +68,11 @@ def _reads_state_outbound(rulesets: tuple[Ruleset, ...], host: HostFacts) -> boo
 
 
 def hook_path(
-    ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind
+    ruleset: Ruleset,
+    rulesets: tuple[Ruleset, ...],
+    host: HostFacts,
+    kind: Kind,
+    kept: tuple[Finding, ...] = (),
 ) -> tuple[Stop, ...]:
     """`ruleset` is the one of the kind's family; `rulesets` are all of the namespace."""
     tracked = tracks_connections(rulesets, host)
@@ -78,14 +84,9 @@ def hook_path(
         gro=host.interface.gro is not False,
         conntrack=tracked,
     )
-    nat = host.nat_entries or any(t.has_nat for t in host.native_tables)
-    nat = nat or any(s.table("nat") for s in rulesets)
-    after = ""
-    if tracked and _reads_state_outbound(rulesets, host):
-        after = "an outbound chain reads connection state, which a dropped packet would have changed"
-    helper = next((_helper_line(r) for s in rulesets for r in s.rules() if _helper_line(r)), "")
-    if tracked and (host.helpers or helper):
-        after = "a connection helper may expect this packet"
+    here = [f for f in kept if f.concerns(kind.family)]
+    after = _after_conntrack(rulesets, host) if tracked else ""
+    inward = _input(ruleset, rulesets, host, kind)
     stops = []
     for table_name, chain_name in PATH:
         table = ruleset.table(table_name)
@@ -93,15 +94,54 @@ def hook_path(
         if chain is None:
             continue
         raw, is_input = table_name == "raw", chain_name == "INPUT"
+        scopes = {Scope.NO_DROPS}
+        scopes |= set() if raw else {Scope.NO_DROPS_AFTER_CONNTRACK}
+        scopes |= {Scope.NO_INPUT_DROPS} if is_input else set()
+        reasons = [f"{f.id}: {f.text}" for f in here if f.scope in scopes]
+        reasons += [] if raw else [after]
+        reasons += [inward] if is_input else []
         view = replace(base, hook=chain_name, flow_only=tracked and not raw)
-        why = "" if raw else after
-        if not why and is_input and nat:
-            why = "NAT is in use: a reply to a translated flow looks like a packet for this host"
+        why = next((r for r in reasons if r), "")
         stops.append(Stop(table_name, chain, view, is_input, not raw, why))
     return tuple(stops)
 
 
-def _helper_line(rule: Rule) -> str:
-    if rule.target and rule.target.name == "CT":
-        return next((o.name for o in rule.target.options if o.name == "--helper"), "")
+def _after_conntrack(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
+    """Why no drop after conntrack is certain, where connections are tracked."""
+    if any(_has_helper(r) for s in rulesets for r in s.rules()):
+        return "a connection helper may expect this packet"
+    if _reads_state_outbound(rulesets, host):
+        return "an outbound chain reads connection state, which a dropped packet would have changed"
     return ""
+
+
+def _input(ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind) -> str:
+    """Why no drop in INPUT is certain."""
+    nat = host.nat_entries or any(t.has_nat for t in host.native_tables)
+    if nat or any(s.table("nat") for s in rulesets):
+        return "NAT is in use: a reply to a translated flow looks like a packet for this host"
+    by_tos = host.tos_rules4 if kind.family is Family.IPV4 else host.tos_rules6
+    if by_tos and any(_changes_tos(r) for t in ruleset.tables for r in t.rules()):
+        return "packets are routed by tos, and a rule rewrites it"
+    return ""
+
+
+def _changes_tos(rule: Rule) -> bool:
+    target = TARGETS.get(rule.target.name) if rule.target else None
+    return target is not None and "tos" in target.changes
+
+
+def _has_helper(rule: Rule) -> bool:
+    return rule.target is not None and rule.target.name == "CT" and rule.target.option("--helper") is not None
+
+
+def reads_merged_fields(ruleset: Ruleset) -> bool:
+    """Whether a verdict can hang on what GRO changes: length, FIN, PSH (then switching GRO matters)."""
+    for rule in ruleset.rules():
+        for match in rule.matches:
+            if match.name in ("length", "u32", "bpf", "connbytes") or not match.known:
+                return True
+            flags = match.option("--tcp-flags")
+            if flags is not None and flags.value[0] & FIN_PSH:
+                return True
+    return False

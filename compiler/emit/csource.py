@@ -53,6 +53,7 @@ def generate(plan: Plan) -> str:
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
         fields=plan.fields,
+        group_drops=plan.group_drops,
     )
 
 

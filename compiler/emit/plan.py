@@ -27,6 +27,7 @@ class Plan:
     fields: frozenset[str]
     cut: int = 0
     tests: int = 0
+    group_drops: bool = True  # broadcast and multicast frames may be dropped
 
     @property
     def drops(self) -> bool:
@@ -36,7 +37,7 @@ class Plan:
         return self.slots.index(cause)
 
 
-def make_plan(lists: Iterable[DecisionList]) -> Plan:
+def make_plan(lists: Iterable[DecisionList], group_drops: bool = True) -> Plan:
     left = MAX_TESTS
     cut = 0
     fitted = []
@@ -47,7 +48,7 @@ def make_plan(lists: Iterable[DecisionList]) -> Plan:
         fitted.append(shorter)
     causes = dict.fromkeys(c for d in fitted for item in d.decisions for c in causes_of(item))
     fields = frozenset(name for d in fitted for item in d.decisions for name in item.when.fields)
-    return Plan(tuple(fitted), tuple(causes), fields, cut, MAX_TESTS - left)
+    return Plan(tuple(fitted), tuple(causes), fields, cut, MAX_TESTS - left, group_drops)
 
 
 def causes_of(decision: Decision) -> tuple[Cause, ...]:

@@ -105,6 +105,8 @@ class HostFacts:
     tcp_loose: bool = True  # nf_conntrack_tcp_loose: a lone ACK may be NEW
     conntrack_checksum: bool = True  # nf_conntrack_checksum: a bad checksum is INVALID
     backends: tuple[str, ...] = ()  # of iptables, with rules: "legacy/ipv4", "nft/ipv6", ...
+    # iptables-nft tables that nft changed, "ip/filter: why": native, so among `native_tables` too.
+    foreign_tables: tuple[str, ...] = ()
     native_tables: tuple[NativeTable, ...] = ()
     bpf_netfilter: tuple[str, ...] = ()  # BPF netfilter links
     packet_sockets: tuple[PacketSocket, ...] = ()

@@ -130,7 +130,11 @@ def _vlan_offload(host: HostFacts) -> Iterator[Finding]:
     """The tag travels beside the frame, where XDP sees none; a veth does so whatever its features say."""
     i = host.interface
     if i.vlan_children and (i.rxvlan is not False or i.kind == "veth"):
-        way_out = f"ethtool -K {i.name} rxvlan off" if i.kind != "veth" else "remove the VLAN devices"
+        way_out = (
+            f"ethtool -K {i.name} rxvlan off rx-vlan-stag-hw-parse off"
+            if i.kind != "veth"
+            else "remove the VLAN devices"
+        )
         yield Finding(
             "vlan-offload",
             Scope.STOPS,
@@ -206,6 +210,14 @@ def _native_tables(host: HostFacts) -> Iterator[Finding]:
         yield Finding(name, _REACH.get(t.reach, Scope.NO_DROPS), text, "lift it if you know better", family)
 
 
+def _foreign_tables(host: HostFacts) -> Iterator[Finding]:
+    """iptables-nft-save would show other rules than those in force, so theirs are left to netfilter."""
+    for line in host.foreign_tables:
+        name, _, why = line.partition(": ")
+        text = f"none of the rules in table {name} is compiled: {why}"
+        yield Finding(f"nft-made:{name}", Scope.NOTE, text, "load the rules by iptables-restore")
+
+
 def _conntrack_log_invalid(host: HostFacts) -> Iterator[Finding]:
     """Logs what conntrack finds invalid, in PREROUTING."""
     if host.conntrack_log_invalid:
@@ -260,7 +272,7 @@ def _tos_rules(host: HostFacts) -> Iterator[Finding]:
             yield Finding(
                 f"tos-rules:{family}",
                 Scope.NOTE,
-                f"{family.value} packets are routed by tos: where rules rewrite it, INPUT drops stay in netfilter",
+                f"{family.value} packets are routed by tos: after a rule that rewrites it, nothing drops",
                 "",
                 family,
             )
@@ -289,6 +301,7 @@ CHECKS: tuple[Check, ...] = (
     _tc_ingress,
     _bpf_netfilter,
     _native_tables,
+    _foreign_tables,
     _conntrack_log_invalid,
     _helpers,
     _log_martians,

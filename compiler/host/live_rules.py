@@ -12,7 +12,7 @@ from pathlib import Path
 from ..fields import Family
 from ..rules.model import Variant
 from ..source import UserError
-from . import nft_objects
+from . import nft_made, nft_objects
 
 _LEGACY_TABLES = {
     Family.IPV4: Path("/proc/thread-self/net/ip_tables_names"),
@@ -26,11 +26,13 @@ _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 @dataclass(frozen=True, slots=True)
 class LiveDump:
-    """What one `iptables-save` printed."""
+    """What one `iptables-save` printed, less the tables of `foreign`: (name, why). Those hold what nft
+    wrote, which iptables-nft-save leaves out or misreads; they count as native ones."""
 
     variant: Variant
     family: Family
     text: str
+    foreign: tuple[tuple[str, str], ...] = ()
 
 
 def live_rules() -> tuple[LiveDump, ...]:
@@ -48,7 +50,7 @@ def all_dumps() -> tuple[LiveDump, ...]:
         if _OUR_TABLES & set(nft_objects.table_names(_NFT_FAMILY[family])):
             tool = find_tool(Variant.NFT, family)
             if tool:  # without it they are as native as any
-                dumps.append(LiveDump(Variant.NFT, family, _run(tool)))
+                dumps.append(_without_foreign(family, _run(tool)))
     return tuple(dumps)
 
 
@@ -56,10 +58,20 @@ def of_consequence(text: str) -> bool:
     return any(re.match(r"(\[\d+:\d+\] )?-A |:\S+ (DROP|-)", line) for line in text.splitlines())
 
 
-def owned_tables(dump: LiveDump) -> frozenset[str]:
-    """The tables that this dump speaks for. It calls those it can't express incompatible."""
-    names = set(re.findall(r"^\*(\S+)", dump.text, re.MULTILINE))
-    return frozenset(names - set(re.findall(r"^# Table `(\S+)' is incompatible", dump.text, re.MULTILINE)))
+def tables_of(dump: LiveDump) -> frozenset[str]:
+    return frozenset(re.findall(r"^\*(\S+)", dump.text, re.MULTILINE))
+
+
+def _without_foreign(family: Family, text: str) -> LiveDump:
+    foreign = dict.fromkeys(
+        re.findall(r"^# Table `(\S+)' (?:is incompatible|contains )", text, re.MULTILINE),
+        "iptables-nft cannot show all of it",
+    )
+    foreign |= nft_made.foreign_rules(_NFT_FAMILY[family])
+    for name in foreign:
+        text = re.sub(rf"^\*{re.escape(name)}\n.*?^COMMIT\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    ours = {name: why for name, why in foreign.items() if name in _OUR_TABLES}
+    return LiveDump(Variant.NFT, family, text, tuple(sorted(ours.items())))
 
 
 def legacy_tables(family: Family) -> tuple[str, ...]:
@@ -101,8 +113,10 @@ def _run(tool: str) -> str:
         done = subprocess.run([tool], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
         raise UserError(f"{name} cannot be run: {e}") from e
-    if done.returncode:
-        raise UserError(f"{name} failed: {done.stderr.strip() or f'exit status {done.returncode}'}")
+    said = [line for line in done.stderr.splitlines() if line and not line.startswith("#")]
+    # Some rules that it cannot print are left out with an error and exit status 0.
+    if done.returncode or any("rror" in line for line in said):
+        raise UserError(f"{name} failed: {' '.join(said) or f'exit status {done.returncode}'}")
     return done.stdout
 
 

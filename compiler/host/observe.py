@@ -72,6 +72,7 @@ def observe(ifname: str) -> HostFacts:
         tcp_loose=switches.tcp_loose,
         conntrack_checksum=switches.conntrack_checksum,
         backends=tuple(f"{d.variant}/{d.family}" for d in kept),
+        foreign_tables=tuple(f"{_NFT_FAMILY[d.family]}/{n}: {why}" for d in dumps for n, why in d.foreign),
         native_tables=native,
         bpf_netfilter=_bpf_netfilter(unknown),
         packet_sockets=_packet_sockets(ours, here, unknown),
@@ -128,10 +129,7 @@ def _native(
     ifname: str, dumps: tuple[live_rules.LiveDump, ...], unknown: list[str]
 ) -> tuple[NativeTable, ...]:
     owned = {
-        (_NFT_FAMILY[d.family], name)
-        for d in dumps
-        if d.variant == "nft"
-        for name in live_rules.owned_tables(d)
+        (_NFT_FAMILY[d.family], name) for d in dumps if d.variant == "nft" for name in live_rules.tables_of(d)
     }
     try:
         tables, problems = nftables.native_tables(ifname, owned)

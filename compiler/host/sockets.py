@@ -47,8 +47,9 @@ def parse(table: str, ifindexes: Collection[int]) -> list[PacketSocket]:
     found = []
     for line in table.splitlines()[1:]:
         words = line.split()
-        protocol, ifindex, running, inode = int(words[3], 16), int(words[4]), words[5], int(words[8])
-        if running != "0" and (ifindex == 0 or ifindex in ifindexes):  # not running: it only sends
+        protocol, ifindex, inode = int(words[3], 16), int(words[4]), int(words[8])
+        # Protocol 0 only sends. One that is not running waits for its device to come up.
+        if protocol and (ifindex == 0 or ifindex in ifindexes):
             found.append(PacketSocket(protocol, ifindex, inode))
     return found
 

@@ -11,6 +11,7 @@ from ..decisions.hookpath import PATH
 from ..decisions.model import Cause, DecisionList, Undecided
 from ..emit.plan import Plan, causes_of
 from ..host.facts import HostFacts
+from ..host.findings import Finding
 from ..passes.narrow import narrow
 from ..rules.model import Chain, Rule, Ruleset, Table
 
@@ -39,6 +40,8 @@ class Report:
     entries: tuple[Entry, ...]
     assumptions: tuple[str, ...]
     cut: int = 0
+    kept: tuple[Finding, ...] = ()
+    lifted: tuple[Finding, ...] = ()
 
     @property
     def dropping(self) -> tuple[Entry, ...]:
@@ -76,11 +79,20 @@ class Report:
             "rules": rows,
             "assumptions": list(self.assumptions),
             "cut": self.cut,
+            "findings": [
+                {"id": f.id, "scope": f.scope.value, "text": f.text, "way_out": f.way_out} for f in self.kept
+            ],
+            "disregarded": [f.id for f in self.lifted],
         }
 
 
 def make_report(
-    rulesets: Iterable[Ruleset], host: HostFacts, lists: Iterable[DecisionList], plan: Plan
+    rulesets: Iterable[Ruleset],
+    host: HostFacts,
+    lists: Iterable[DecisionList],
+    plan: Plan,
+    kept: tuple[Finding, ...] = (),
+    lifted: tuple[Finding, ...] = (),
 ) -> Report:
     """`lists`: as the walk made them, before the passes."""
     rulesets, lists = tuple(rulesets), tuple(lists)
@@ -95,7 +107,7 @@ def make_report(
             if chain.policy == "DROP":
                 cause = Cause(table.name, chain.name, policy=chain)
                 entries.append(known.entry(cause, ruleset.family.value, None))
-    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut)
+    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut, kept, lifted)
 
 
 def _on_path(ruleset: Ruleset, lists: list[DecisionList]) -> list[tuple[Table, Chain]]:

@@ -34,6 +34,10 @@ def show(report: Report, console: Console) -> None:
             )
     if len(rows) < len(report.entries):
         console.print(f"{len(report.entries) - len(rows)} more rules are not listed; --json has them all")
+    for finding in report.kept:
+        console.print(f"[yellow]{finding.id}[/yellow]: {escape(finding.text)}", soft_wrap=True)
+    for finding in report.lifted:
+        console.print(f"[red]disregarded {finding.id}[/red]: {escape(finding.text)}", soft_wrap=True)
     for line in report.assumptions:
         console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
     if report.cut:

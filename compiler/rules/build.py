@@ -51,7 +51,7 @@ class _Owner:
 
 
 class LineBuilder:
-    """One rule line. `errors` gathers what iptables refuses too."""
+    """One rule line. `errors` gathers what iptables refuses too, and warnings."""
 
     def __init__(self, line: RawLine, tables: Tables, typing: Typing, errors: list[Diagnostic]) -> None:
         self.line, self.tables, self.typing, self.errors = line, tables, typing, errors
@@ -82,11 +82,13 @@ class LineBuilder:
         if self.only not in (None, self.typing.family):
             del self.errors[before:]  # iptables-restore does not look at it either
             return None
-        if len(self.commands) != 1:
+        refused = any(d.severity == "error" for d in self.errors[before:])
+        if not refused and len(self.commands) != 1:
             where = self.commands[1][1] if self.commands else self.line.words[0]
             message = "a line holds one command" if self.commands else "there is no command such as -A CHAIN"
             self._error(where, message)
-        if len(self.errors) > before:
+            refused = True
+        if refused:
             return None
         name, _, words = self.commands[0]
         return Command(name, tuple(w.text for w in words), self._draft(), self.line.span)

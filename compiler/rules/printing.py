@@ -65,7 +65,7 @@ def _options(owner: Match | Target, family: Family) -> Iterator[str]:
     for option in owner.options:
         if option.negated:
             yield "!"
-        yield option.name
+        yield option_name(option.name)
         yield from (quoted(text) for text in option_texts(option, family))
 
 
@@ -74,3 +74,9 @@ def option_texts(option: Option, family: Family) -> tuple[str, ...]:
     if option.words:
         return tuple(w.text for w in option.words)
     return spell(option.name, option.value, family) or ()
+
+
+def option_name(name: str) -> str:
+    """Quotes behind the dash, so that it still looks like an option."""
+    dashes = len(name) - len(name.lstrip("-"))
+    return name[:dashes] + quoted(name[dashes:]) if dashes else name

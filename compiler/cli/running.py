@@ -1,0 +1,165 @@
+"""load, unload, status, host: the commands that touch the running system."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ..fields import Family
+from ..host.findings import findings
+from ..host.observe import observe
+from ..kernel.load import unload_program
+from ..kernel.netns import in_netns
+from ..kernel.preflight import check_privileges
+from ..kernel.settle import repair
+from ..kernel.status import Status, list_loaded
+from ..kernel.status import status as read_status
+from ..loading import Request, load, prepare
+from ..report.text import show
+from ..source import UserError
+from .inputs import read_source
+
+#: In the order of `enum xt_why` in the program.
+VERDICTS = (
+    "dropped", "passed to netfilter", "not IP", "odd header", "other station", "not local", "DHCP", "IP options",
+)  # fmt: skip
+
+netns_option = click.option("--netns", default="", help="name or path of the network namespace")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
+
+
+@click.command("load")
+@click.argument("interface")
+@click.argument("rules", required=False)
+@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
+@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
+@click.option("--mode", type=click.Choice(["auto", "native", "generic"]), default="auto", show_default=True)
+@click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
+@click.option("--interface-name", "port_of", default="", help="the bridge, bond or VRF that -i sees")
+@click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
+@netns_option
+@json_option
+def load_command(
+    interface: str, rules: str | None, family: str | None, mode: str, replace: bool, port_of: str,
+    disregard: tuple[str, ...], netns: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Load on INTERFACE what the live rules, or those in RULES, allow to drop in XDP."""
+    check_privileges()
+    source = read_source(rules) if rules else None
+    request = Request(
+        interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard
+    )
+    prepared = prepare(request)
+    console = Console(stderr=as_json, highlight=False)
+    for pattern in prepared.idle:
+        console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
+    state = load(prepared)
+    if as_json:
+        click.echo(json.dumps(_state_data(state), indent=2))
+        return
+    show(prepared.compiled.report, console)
+    refused = f" (native mode was refused: {state.native_refused})" if state.native_refused else ""
+    console.print(f"loaded on {interface}, {state.mode} mode{refused}, from {state.source}", markup=False)
+
+
+@click.command("unload")
+@click.argument("interface", required=False)
+@click.option("--all", "everything", is_flag=True, help="every program of ours, in all namespaces")
+@netns_option
+def unload_command(interface: str | None, everything: bool, netns: str) -> None:
+    """Detach the program from INTERFACE and print what it did."""
+    check_privileges()
+    if everything == bool(interface):
+        raise UserError("name an interface, or say --all")
+    if interface:
+        _say_unloaded(unload_program(interface, netns=netns))
+        return
+    for state in list_loaded():
+        _say_unloaded(unload_program(state.ifname, netns=state.netns))
+    for line in repair():
+        click.echo(line)
+
+
+def _say_unloaded(status: Status) -> None:
+    data = _status_data(status)
+    click.echo(f"unloaded from {status.ifname}: {data['verdicts'].get('dropped', 0)} packets were dropped")
+
+
+@click.command("status")
+@click.argument("interface", required=False)
+@netns_option
+@json_option
+def status_command(interface: str | None, netns: str, as_json: bool) -> None:
+    """What is loaded, since when, and what it dropped by which rule."""
+    found = [_status_data(s) for s in read_status(interface, netns_name=netns)]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if not found:
+        raise UserError(
+            f"nothing is loaded{f' on {interface}' if interface else ''}", "xdptables load INTERFACE"
+        )
+    console = Console(highlight=False)
+    for data in found:
+        _show_status(data, console)
+
+
+def _show_status(data: dict[str, Any], console: Console) -> None:
+    def line(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    at_work = "attached" if data["attached"] else "NOT ATTACHED"
+    line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {data['source']}")
+    for problem in data["problems"]:
+        line(f"  problem: {problem}")
+    if data["disregarded"]:
+        line(f"  disregarded: {', '.join(data['disregarded'])}")
+    for name, packets in data["verdicts"].items():
+        line(f"  {packets:>14} {name}")
+    line("       packets          bytes  rule")
+    for rule in data["rules"]:
+        line(f"{rule['packets']:>14} {rule['bytes']:>14}  line {rule['line']}: {rule['rule']}")
+
+
+def _state_data(state: Any) -> dict[str, Any]:
+    return {
+        "interface": state.ifname, "netns": state.netns, "mode": state.mode, "since": state.since,
+        "source": state.source, "program": state.prog_id, "disregarded": list(state.disregarded),
+        "native_refused": state.native_refused, "report": state.report,
+    }  # fmt: skip
+
+
+def _status_data(status: Status) -> dict[str, Any]:
+    state = status.state
+    rules = []
+    for slot, rule in enumerate(state.slots if state else ()):
+        counted = status.counters.rules[slot] if slot < len(status.counters.rules) else None
+        packets, size = (counted.packets, counted.bytes) if counted else (0, 0)
+        rules.append({**rule, "packets": packets, "bytes": size})
+    verdicts = dict(zip(VERDICTS, status.counters.verdicts, strict=False))
+    return {
+        "interface": status.ifname, "attached": status.attached, "problems": list(status.problems),
+        "mode": state.mode if state else "", "since": state.since if state else "",
+        "source": state.source if state else "", "netns": state.netns if state else "",
+        "disregarded": list(state.disregarded) if state else [], "verdicts": verdicts, "rules": rules,
+    }  # fmt: skip
+
+
+@click.command("host")
+@click.argument("interface")
+@netns_option
+@click.option("--findings", "only_findings", is_flag=True, help="what the facts cost, instead of the facts")
+def host_command(interface: str, netns: str, only_findings: bool) -> None:
+    """What is known of this host, as JSON for `compile --host`."""
+    with in_netns(netns):
+        host = observe(interface)
+    if only_findings:
+        for f in findings(host):
+            click.echo(
+                f"{f.id} ({f.scope.value}): {f.text}" + (f" | way out: {f.way_out}" if f.way_out else "")
+            )
+    else:
+        click.echo(host.to_json())

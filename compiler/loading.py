@@ -1,0 +1,170 @@
+"""From a live host and perhaps a file to a program on an interface: what load, its dry run and the
+watcher share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from .decisions.hookpath import reads_merged_fields
+from .fields import Family
+from .host.facts import HostFacts
+from .host.findings import Finding, Scope, findings, lift
+from .host.live_rules import live_rules
+from .host.observe import observe
+from .kernel.load import load_program
+from .kernel.netns import in_netns
+from .kernel.state import LoadedState
+from .pipeline import Compiled, compile_rules
+from .rules.model import Ruleset, Table
+from .rules.reader import read_rulesets
+from .source import Source, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for. `rules`: None means the live rules. `port_of`: the upper device whose
+    name `-i` sees."""
+
+    ifname: str
+    rules: Source | None = None
+    family: Family | None = None
+    mode: str = "auto"
+    replace: bool = False
+    netns: str = ""
+    port_of: str = ""
+    disregard: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        return self.rules.name if self.rules else "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything decided, nothing loaded. `idle`: patterns of --disregard that lift nothing."""
+
+    request: Request
+    host: HostFacts
+    rulesets: tuple[Ruleset, ...]
+    compiled: Compiled
+    stops: tuple[Finding, ...]
+    idle: tuple[str, ...]
+
+
+def prepare(request: Request) -> Prepared:
+    """Observe the host, read the rules, compile. Raises UserError or InputError."""
+    with in_netns(request.netns):
+        host = observe(request.ifname)
+        live = _live()
+    if request.rules is None:
+        rulesets, extra = live, ()
+    else:
+        given = read_rulesets(request.rules, request.family)
+        rulesets, extra = _completed(given, live), _not_live(given, live)
+    found = (*findings(host), *extra, *_merging(request, host, rulesets))
+    if request.port_of:
+        found = tuple(f for f in found if not f.id.endswith(f":{request.port_of}") or f.id[:6] != "upper:")
+    kept, lifted, idle = lift(found, request.disregard)
+    seen = host
+    if request.port_of:
+        seen = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=request.port_of))
+    compiled = compile_rules(rulesets, seen, kept, lifted)
+    stops = tuple(f for f in kept if f.scope is Scope.STOPS)
+    return Prepared(request, host, rulesets, compiled, stops, idle)
+
+
+def load(prepared: Prepared) -> LoadedState:
+    """Attach it. Raises UserError with every finding that stops the load."""
+    request = prepared.request
+    stops = [f for f in prepared.stops if not (f.id == "foreign-xdp" and request.replace)]
+    if stops:
+        lines = [f"{f.id}: {f.text}" + (f" (way out: {f.way_out})" if f.way_out else "") for f in stops]
+        ids = " ".join(f"--disregard {f.id}" for f in stops)
+        what = "\n    ".join((f"nothing is loaded on {request.ifname}:", *lines))
+        raise UserError(what, f"mend it, or lift it knowingly: {ids}")
+    causes = prepared.compiled.plan.slots
+    slots = [{"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text} for c in causes]
+    return load_program(
+        prepared.compiled.c_text,
+        request.ifname,
+        prepared.host,
+        mode="native"
+        if request.mode == "auto" and _merges(prepared.host, prepared.rulesets)
+        else request.mode,
+        replace=request.replace,
+        source=request.source,
+        slots=slots,
+        report_json=json.loads(json.dumps(prepared.compiled.report.to_data())),
+        disregarded=request.disregard,
+        netns=request.netns,
+    )
+
+
+def _live() -> tuple[Ruleset, ...]:
+    """One ruleset a family; where both variants hold rules, the first (two-backends stops the load)."""
+    rulesets: dict[Family, Ruleset] = {}
+    for dump in live_rules():
+        for ruleset in read_rulesets(
+            Source(f"{dump.family.value}/{dump.variant.value}", dump.text), dump.family
+        ):
+            rulesets.setdefault(ruleset.family, dataclasses.replace(ruleset, variant=dump.variant))
+    return tuple(rulesets.values())
+
+
+def _completed(given: tuple[Ruleset, ...], live: tuple[Ruleset, ...]) -> tuple[Ruleset, ...]:
+    """The file says nothing of the tables and the family that it leaves out: those are the live ones."""
+    by_family = {r.family: r for r in live}
+    for ruleset in given:
+        there = by_family.get(ruleset.family)
+        names = {t.name for t in ruleset.tables}
+        others = tuple(t for t in there.tables if t.name not in names) if there else ()
+        by_family[ruleset.family] = dataclasses.replace(ruleset, tables=(*ruleset.tables, *others))
+    return tuple(by_family.values())
+
+
+def _not_live(given: tuple[Ruleset, ...], live: tuple[Ruleset, ...]) -> tuple[Finding, ...]:
+    """The promise is about netfilter with the same rules: other rules there may accept what these drop."""
+    out = []
+    for ruleset in given:
+        there = next((r for r in live if r.family is ruleset.family), None)
+        differing = [
+            t.name for t in ruleset.tables if _content(t) != _content(there.table(t.name) if there else None)
+        ]
+        if differing:
+            word = "iptables" if ruleset.family is Family.IPV4 else "ip6tables"
+            out.append(
+                Finding(
+                    f"rules-not-live:{ruleset.family.value}",
+                    Scope.STOPS,
+                    f"netfilter holds other rules than the file, in table {', '.join(differing)}",
+                    f"{word}-restore the file first",
+                    ruleset.family,
+                )
+            )
+    return tuple(out)
+
+
+def _content(table: Table | None) -> object:
+    """What counts in a table: policies and rules by chain; a chain that is empty and open is no content."""
+    if table is None:
+        return {}
+    chains = {}
+    for chain in table.chains:
+        rules = tuple((r.matches, r.target) for r in chain.rules)
+        if rules or chain.policy not in ("ACCEPT",):
+            chains[chain.name] = (chain.policy, rules)
+    return chains
+
+
+def _merges(host: HostFacts, rulesets: tuple[Ruleset, ...]) -> bool:
+    return host.interface.gro is not False and any(reads_merged_fields(r) for r in rulesets)
+
+
+def _merging(request: Request, host: HostFacts, rulesets: tuple[Ruleset, ...]) -> tuple[Finding, ...]:
+    """A generic program switches GRO off, which alone changes what such rules match."""
+    if request.mode != "generic" or not _merges(host, rulesets):
+        return ()
+    text = "a generic program stops GRO, and rules read what it changes (length, FIN, PSH)"
+    return (Finding("gro-rules", Scope.STOPS, text, "--mode native, or switch GRO off for good"),)
