@@ -182,7 +182,7 @@ def _assumptions(rulesets: tuple[Ruleset, ...], host: HostFacts) -> tuple[str, .
     for ruleset in rulesets:
         given = {t.name for t in ruleset.tables}
         absent = [t for t in dict.fromkeys(t for t, _ in PATH) if t not in given]
-        if absent:
+        if absent and host.assumed:
             names = ", ".join(absent)
             out.append(f"{ruleset.family.value}: the tables {names} are not in the dump and taken as empty")
         out.append(f"{ruleset.family.value}: iptables variant {ruleset.variant.value}")

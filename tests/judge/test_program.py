@@ -109,7 +109,7 @@ def test_each_match_against_the_interpreter(variant: Variant, family: Family) ->
                 dropped, missed = dropped + d, missed + m
     assert dropped > 1000
     # Destinations that are not local, odd TCP headers, first fragments: passed on purpose.
-    assert missed < dropped * 0.1, f"{missed} certain drops are not taken, {dropped} are"
+    assert missed < dropped * 0.15, f"{missed} certain drops are not taken, {dropped} are"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
