@@ -130,16 +130,12 @@ def _vlan_offload(host: HostFacts) -> Iterator[Finding]:
     """The tag travels beside the frame, where XDP sees none; a veth does so whatever its features say."""
     i = host.interface
     if i.vlan_children and (i.rxvlan is not False or i.kind == "veth"):
-        way_out = (
-            f"ethtool -K {i.name} rxvlan off rx-vlan-stag-hw-parse off"
-            if i.kind != "veth"
-            else "remove the VLAN devices"
-        )
+        off = f"ethtool -K {i.name} rxvlan off rx-vlan-stag-hw-parse off"
         yield Finding(
             "vlan-offload",
             Scope.STOPS,
             f"the tag of frames for {', '.join(i.vlan_children)} may travel beside the frame, unseen by XDP",
-            way_out,
+            off if i.kind != "veth" else "remove the VLAN devices",
         )
 
 
@@ -172,23 +168,16 @@ def _two_backends(host: HostFacts) -> Iterator[Finding]:
 def _tc_ingress(host: HostFacts) -> Iterator[Finding]:
     """They may rewrite or redirect before any rule."""
     if host.interface.tc_ingress:
-        yield Finding(
-            "tc-ingress",
-            Scope.NO_DROPS,
-            f"tc programs see packets first: {', '.join(host.interface.tc_ingress)}",
-            f"tc filter del dev {host.interface.name} ingress",
-        )
+        text = f"tc programs see packets first: {', '.join(host.interface.tc_ingress)}"
+        way_out = f"tc filter del dev {host.interface.name} ingress"
+        yield Finding("tc-ingress", Scope.NO_DROPS, text, way_out)
 
 
 def _bpf_netfilter(host: HostFacts) -> Iterator[Finding]:
     """They run between netfilter's own hooks and may do anything."""
     if host.bpf_netfilter:
-        yield Finding(
-            "bpf-netfilter",
-            Scope.NO_DROPS,
-            f"BPF programs are attached to netfilter: {', '.join(host.bpf_netfilter)}",
-            "detach them",
-        )
+        text = f"BPF programs are attached to netfilter: {', '.join(host.bpf_netfilter)}"
+        yield Finding("bpf-netfilter", Scope.NO_DROPS, text, "detach them")
 
 
 _REACH = {
@@ -232,12 +221,8 @@ def _conntrack_log_invalid(host: HostFacts) -> Iterator[Finding]:
 def _helpers(host: HostFacts) -> Iterator[Finding]:
     """An expected packet is RELATED, and even when dropped it uses the expectation up."""
     if host.helpers:
-        yield Finding(
-            "helpers",
-            Scope.NO_DROPS_AFTER_CONNTRACK,
-            f"conntrack helpers make packets RELATED: {', '.join(host.helpers)}",
-            "remove the helper",
-        )
+        text = f"conntrack helpers make packets RELATED: {', '.join(host.helpers)}"
+        yield Finding("helpers", Scope.NO_DROPS_AFTER_CONNTRACK, text, "remove the helper")
 
 
 def _log_martians(host: HostFacts) -> Iterator[Finding]:

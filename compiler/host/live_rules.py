@@ -68,6 +68,8 @@ def _without_foreign(family: Family, text: str) -> LiveDump:
         "iptables-nft cannot show all of it",
     )
     foreign |= nft_made.foreign_rules(_NFT_FAMILY[family])
+    asleep = [t.name for t in nft_objects.tables() if t.family == _NFT_FAMILY[family] and t.dormant]
+    foreign |= dict.fromkeys(asleep, "it is dormant: its rules are not in force")
     for name in foreign:
         text = re.sub(rf"^\*{re.escape(name)}\n.*?^COMMIT\n", "", text, flags=re.MULTILINE | re.DOTALL)
     ours = {name: why for name, why in foreign.items() if name in _OUR_TABLES}
