@@ -1,9 +1,9 @@
 """Matches lower to what they mean, and to maybe where the view cannot tell."""
 
-from xdptables.matches.view import Kind, View
 from xdptables.fields import Family
 from xdptables.intervals import IntervalSet
 from xdptables.matches.table import MATCHES, TARGETS
+from xdptables.matches.view import Kind, View
 from xdptables.rules.model import Match, Option
 
 V4 = View(Kind.IPV4, gro=False)
