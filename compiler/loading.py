@@ -4,7 +4,9 @@ watcher share."""
 from __future__ import annotations
 
 import dataclasses
-import json
+import hashlib
+import os
+import re
 from dataclasses import dataclass
 
 from .decisions.hookpath import reads_merged_fields
@@ -20,6 +22,8 @@ from .pipeline import Compiled, compile_rules
 from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
 from .source import Source, UserError
+
+_COUNTERS = re.compile(r"\[\d+:\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +55,13 @@ class Prepared:
     compiled: Compiled
     stops: tuple[Finding, ...]
     idle: tuple[str, ...]
+    live_rules: str  # a digest of what netfilter held
 
 
 def prepare(request: Request) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
     with in_netns(request.netns):
+        before = live_digest()
         host = observe(request.ifname)
         live = _live()
     if request.rules is None:
@@ -72,7 +78,7 @@ def prepare(request: Request) -> Prepared:
         seen = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=request.port_of))
     compiled = compile_rules(rulesets, seen, kept, lifted)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
-    return Prepared(request, host, rulesets, compiled, stops, idle)
+    return Prepared(request, host, rulesets, compiled, stops, idle, before)
 
 
 def load(prepared: Prepared) -> LoadedState:
@@ -96,10 +102,30 @@ def load(prepared: Prepared) -> LoadedState:
         replace=request.replace,
         source=request.source,
         slots=slots,
-        report_json=json.loads(json.dumps(prepared.compiled.report.to_data())),
+        report_json={
+            **prepared.compiled.report.to_data(),
+            "request": {
+                "rules": os.path.abspath(request.rules.name) if request.rules else None,
+                "family": request.family,
+                "mode": request.mode,
+                "port_of": request.port_of,
+            },
+            "live_rules": prepared.live_rules,
+        },
         disregarded=request.disregard,
         netns=request.netns,
     )
+
+
+def live_digest() -> str:
+    """Of the rules in force in this namespace, counters and comments aside: what a watcher compares."""
+    digest = hashlib.sha256()
+    for dump in live_rules():
+        digest.update(f"{dump.variant} {dump.family}\n".encode())
+        for line in dump.text.splitlines():
+            if not line.startswith("#"):
+                digest.update(_COUNTERS.sub("", line).strip().encode(errors="surrogateescape") + b"\n")
+    return digest.hexdigest()
 
 
 def _live() -> tuple[Ruleset, ...]:

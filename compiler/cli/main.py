@@ -18,7 +18,7 @@ from ..report.text import show
 from ..rules.reader import read_rulesets
 from ..source import InputError, UserError
 from .inputs import read_source
-from .running import host_command, load_command, status_command, unload_command
+from .running import host_command, load_command, status_command, unload_command, watch_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -70,7 +70,7 @@ def compile_command(
         show(compiled.report, Console(stderr=dry_run, highlight=False))
 
 
-for command in (load_command, unload_command, status_command, host_command):
+for command in (load_command, unload_command, status_command, host_command, watch_command):
     cli.add_command(command)
 
 

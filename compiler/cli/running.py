@@ -20,6 +20,7 @@ from ..kernel.status import status as read_status
 from ..loading import Request, load, prepare
 from ..report.text import show
 from ..source import UserError
+from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
 
 #: In the order of `enum xt_why` in the program.
@@ -40,11 +41,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stan
 @click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
 @click.option("--interface-name", "port_of", default="", help="the bridge, bond or VRF that -i sees")
 @click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
+@click.option("--no-watch", is_flag=True, help="do not follow changes of rules, addresses and host")
 @netns_option
 @json_option
 def load_command(
     interface: str, rules: str | None, family: str | None, mode: str, replace: bool, port_of: str,
-    disregard: tuple[str, ...], netns: str, as_json: bool,
+    disregard: tuple[str, ...], no_watch: bool, netns: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Load on INTERFACE what the live rules, or those in RULES, allow to drop in XDP."""
     check_privileges()
@@ -57,6 +59,8 @@ def load_command(
     for pattern in prepared.idle:
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
     state = load(prepared)
+    if not no_watch and watcher_pid(state.key) is None:
+        start_in_background(interface, netns)
     if as_json:
         click.echo(json.dumps(_state_data(state), indent=2))
         return
@@ -113,6 +117,11 @@ def _show_status(data: dict[str, Any], console: Console) -> None:
 
     at_work = "attached" if data["attached"] else "NOT ATTACHED"
     line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {data['source']}")
+    line(
+        f"  watched by process {data['watcher']}"
+        if data["watcher"]
+        else "  not watched: changes go unnoticed"
+    )
     for problem in data["problems"]:
         line(f"  problem: {problem}")
     if data["disregarded"]:
@@ -144,8 +153,22 @@ def _status_data(status: Status) -> dict[str, Any]:
         "interface": status.ifname, "attached": status.attached, "problems": list(status.problems),
         "mode": state.mode if state else "", "since": state.since if state else "",
         "source": state.source if state else "", "netns": state.netns if state else "",
+        "watcher": watcher_pid(state.key) if state else None,
         "disregarded": list(state.disregarded) if state else [], "verdicts": verdicts, "rules": rules,
     }  # fmt: skip
+
+
+@click.command("watch")
+@click.argument("interface")
+@click.option(
+    "--interval", default=INTERVAL, show_default=True, help="seconds between looks without an event"
+)
+@click.option("--syslog", "quiet", is_flag=True, help="tell syslog instead of standard output")
+@netns_option
+def watch_command(interface: str, interval: float, quiet: bool, netns: str) -> None:
+    """Keep the program on INTERFACE true to the rules and the host; `load` starts this by itself."""
+    check_privileges()
+    watch(interface, netns, interval, to_syslog if quiet else lambda text: click.echo(text))
 
 
 @click.command("host")

@@ -1,0 +1,203 @@
+"""Keep a loaded program true: refill its maps, compile it anew, or take it off, as the host changes.
+
+A program made for yesterday's rules may drop what today's accept. iptables-nft, links, addresses and
+routes tell of changes at once; iptables-legacy and sysctls do not, so they are looked at every
+`interval` seconds as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import subprocess
+import sys
+import syslog
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .fields import Family
+from .host.changes import STALE, changes
+from .host.facts import HostFacts
+from .host.observe import observe
+from .host.watch import Watcher
+from .kernel import attach, maps, netlink, pins, state
+from .kernel.errors import KernelError
+from .kernel.load import unload_program
+from .kernel.netns import in_netns, inode
+from .kernel.state import LoadedState
+from .loading import Request, live_digest, load, prepare
+from .source import InputError, Source, UserError
+
+INTERVAL = 2.0  # seconds between two looks at what sends no events
+
+Say = Callable[[str], None]
+
+
+def request_of(known: LoadedState) -> Request:
+    """What the user asked for when this was loaded; a file is read again."""
+    asked = known.report.get("request", {}) if isinstance(known.report, dict) else {}
+    rules = asked.get("rules")
+    source = None
+    if rules:
+        try:
+            source = Source(rules, Path(rules).read_bytes().decode(errors="surrogateescape"))
+        except OSError as e:
+            raise UserError(f"can't read {rules}: {e.strerror}") from e
+    family = Family(asked["family"]) if asked.get("family") else None
+    return Request(
+        known.ifname, source, family, asked.get("mode", "auto"), True, known.netns,
+        asked.get("port_of", ""), known.disregarded,
+    )  # fmt: skip
+
+
+def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
+    """Until the program is unloaded. Raises UserError when there is none, or someone watches it already."""
+    with in_netns(netns):
+        known = state.read(state.Key(inode(), attach.ifindex_of(ifname)))
+        if known is None:
+            raise UserError(f"nothing is loaded on {ifname}", f"xdptables load {ifname}")
+        with _only_one(known.key), Watcher() as watcher:
+            while (known := _settled(known.key)) is not None:
+                # The first look comes before the first wait: a change may have come since the load.
+                if not _look(known, say):
+                    return
+                watcher.wait(interval)
+
+
+def _settled(key: state.Key) -> LoadedState | None:
+    """The record, once no load or unload is under way."""
+    with state.lock():
+        return state.read(key)
+
+
+def _look(known: LoadedState, say: Say) -> bool:
+    """Compare with what the program relies on, and act. False: it is off now."""
+    found = netlink.links(known.ifindex)
+    if not found or known.prog_id not in found[0].xdp.values():
+        say(f"{known.ifname}: the program is gone, nothing to watch")
+        return False
+    if found[0].name != known.ifname:
+        return _off(known, say, f"the interface is called {found[0].name} now")
+    try:
+        digest = live_digest()
+        now = observe(known.ifname)
+    except (UserError, OSError) as e:
+        return _off(known, say, f"the host can't be observed: {e}")
+    found_changes = changes(known.host, now)
+    stale = [c.text for c in found_changes if c.kind == STALE]
+    relied = known.report.get("live_rules") if isinstance(known.report, dict) else None
+    if digest != relied:
+        stale.insert(0, "the rules in netfilter changed")
+    if stale:
+        return _renew(known, say, "; ".join(stale))
+    if found_changes:
+        _refill(known, now)
+        say(f"{known.ifname}: maps refilled: {'; '.join(c.text for c in found_changes)}")
+    return True
+
+
+def _refill(known: LoadedState, now: HostFacts) -> None:
+    """The local addresses, MAC and forwarding flags; the record then relies on the new ones."""
+    host = dataclasses.replace(known.host, **{f: getattr(now, f) for f in _REFILLED})
+    host = dataclasses.replace(
+        host,
+        interface=dataclasses.replace(host.interface, mac=now.interface.mac),  # type: ignore[attr-defined]
+    )
+    with state.lock():
+        fd = pins.open_program(known.key, known.prog_id, known.load_time)
+        if fd is None or state.read(known.key) != known:
+            return  # replaced or unloaded meanwhile: the next look tells
+        try:
+            fds = pins.open_maps(known.key, fd)
+            try:
+                maps.fill(fds, host)
+            finally:
+                for map_fd in fds.values():
+                    os.close(map_fd)
+        finally:
+            os.close(fd)
+        state.write(dataclasses.replace(known, host=host))
+
+
+_REFILLED = (
+    "local4", "broadcast4", "local6", "forwards4", "forwards6", "mc_forwarding4", "mc_forwarding6", "bc_forwarding",
+)  # fmt: skip
+
+
+def _renew(known: LoadedState, say: Say, why: str) -> bool:
+    """Compile and load anew; where that is not possible the program comes off."""
+    try:
+        load(prepare(dataclasses.replace(request_of(known), netns="")))
+    except (UserError, InputError, KernelError, OSError) as e:
+        return _off(known, say, f"{why}; and it can't be loaded anew: {e}")
+    say(f"{known.ifname}: loaded anew: {why}")
+    return True
+
+
+def _off(known: LoadedState, say: Say, why: str) -> bool:
+    """Off at once: a wrong pass costs speed only."""
+    current = netlink.links(known.ifindex)
+    name = current[0].name if current else known.ifname
+    with contextlib.suppress(UserError):
+        unload_program(name)
+    say(f"{name}: taken off, netfilter decides alone: {why}")
+    return False
+
+
+# -- one watcher for a program ------------------------------------------------------------------------
+
+
+def _file(key: state.Key) -> Path:
+    return state.DIRECTORY / f"{key}.watch"
+
+
+@contextlib.contextmanager
+def _only_one(key: state.Key) -> Iterator[None]:
+    """Held as a lock on a file, which the kernel lets go of when the process ends."""
+    fd = os.open(_file(key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError("this program is watched already", "see xdptables status") from None
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(fd)
+
+
+def watcher_pid(key: state.Key) -> int | None:
+    """Who watches the program now; None: nobody."""
+    try:
+        fd = os.open(_file(key), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(fd, 32, 0).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(fd)
+    return None
+
+
+def start_in_background(ifname: str, netns: str) -> None:
+    """A watcher that outlives this process and tells syslog what it does."""
+    command = [sys.executable, "-m", "xdptables", "watch", ifname, "--syslog"]
+    subprocess.Popen(  # its end is nobody's business here
+        command + (["--netns", netns] if netns else []),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
+
+
+def to_syslog(text: str) -> None:
+    syslog.openlog("xdptables", syslog.LOG_PID, syslog.LOG_DAEMON)
+    syslog.syslog(syslog.LOG_WARNING, text)

@@ -1,0 +1,127 @@
+"""A loaded program follows the host: rules, addresses, programs before it, the interface's name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from netns import NetnsPair
+
+pytestmark = pytest.mark.kernel
+
+RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT\n"
+SECONDS = 15  # far above an interval: a slow machine is no failure
+
+
+def xdptables(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "xdptables", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def status(pair: NetnsPair) -> dict | None:
+    server = pair.server
+    words = ["status", server.ifname, "--netns", server.ns, "--json"]
+    found = json.loads(xdptables(*words))
+    return found[0] if found else None
+
+
+def eventually(look, what: str):
+    until = time.monotonic() + SECONDS
+    while time.monotonic() < until:
+        if got := look():
+            return got
+        time.sleep(0.1)
+    raise AssertionError(f"not within {SECONDS} s: {what}")
+
+
+@contextlib.contextmanager
+def loaded(variant: str) -> Iterator[NetnsPair]:
+    with NetnsPair() as pair:
+        pair.run(pair.server.ns, [f"iptables-{variant}-restore"], input=RULES)
+        xdptables("load", pair.server.ifname, "--netns", pair.server.ns)
+        try:
+            eventually(lambda: (status(pair) or {}).get("watcher"), "a watcher")
+            yield pair
+        finally:
+            ended = ["unload", pair.server.ifname, "--netns", pair.server.ns]
+            subprocess.run([sys.executable, "-m", "xdptables", *ended], capture_output=True, check=False)
+
+
+def dropping(pair: NetnsPair) -> list[str]:
+    known = status(pair)
+    return [r["rule"] for r in known["rules"]] if known and known["attached"] else []
+
+
+@pytest.mark.parametrize("variant", ["legacy", "nft"])
+def test_a_rule_that_comes_first_takes_the_drop_away(variant: str) -> None:
+    with loaded(variant) as pair:
+        assert len(dropping(pair)) == 1
+        pair.run(
+            pair.server.ns, [f"iptables-{variant}", "-I", "INPUT", "-s", "198.51.100.0/24", "-j", "ACCEPT"]
+        )
+        eventually(lambda: status(pair) and not dropping(pair), "the drop is gone")
+        pair.run(pair.server.ns, [f"iptables-{variant}", "-I", "INPUT", "-s", "203.0.113.9", "-j", "DROP"])
+        eventually(lambda: len(dropping(pair)) == 1, "the new drop is there")
+
+
+def test_a_new_address_is_local() -> None:
+    with loaded("nft") as pair:
+        first = status(pair)
+        pair.run(pair.server.ns, ["ip", "addr", "add", "192.0.2.77/32", "dev", pair.server.ifname])
+
+        def known() -> bool:
+            return "192.0.2.77/32" in host_of(pair)["local4"]
+
+        eventually(known, "the address in the map")
+        assert status(pair)["since"] == first["since"]  # refilled, not loaded anew
+
+
+def host_of(pair: NetnsPair) -> dict:
+    from xdptables.kernel.status import find
+
+    return json.loads(find(pair.server.ifname, pair.server.ns).host.to_json())
+
+
+def test_a_chain_at_ingress_ends_the_drops() -> None:
+    with loaded("nft") as pair:
+        chain = f"type filter hook ingress device {pair.server.ifname} priority 0;"
+        rules = f"table netdev early {{ chain first {{ {chain} ip saddr set 192.0.2.1 }} }}"
+        pair.run(pair.server.ns, ["nft", "-f", "-"], input=rules)
+        eventually(lambda: status(pair) and not dropping(pair), "no drops behind the chain")
+
+
+def test_a_renamed_interface_loses_the_program_and_the_watcher_ends() -> None:
+    with loaded("nft") as pair:
+        name = pair.server.ifname
+        pair.run(pair.server.ns, ["ip", "link", "set", name, "down"])
+        pair.run(pair.server.ns, ["ip", "link", "set", name, "name", "renamed0"])
+
+        def gone() -> bool:
+            out = pair.run(pair.server.ns, ["ip", "-j", "link", "show", "renamed0"]).stdout
+            return "xdp" not in json.loads(out)[0]
+
+        eventually(gone, "the program is off")
+
+
+def test_unload_ends_the_watcher() -> None:
+    with loaded("nft") as pair:
+        pid = status(pair)["watcher"]
+        xdptables("unload", pair.server.ifname, "--netns", pair.server.ns)
+
+        def ended() -> bool:
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    return b"watch" not in f.read()
+            except FileNotFoundError:
+                return True
+
+        eventually(ended, "the watcher ends")
