@@ -23,6 +23,7 @@ from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
 from .source import Source, UserError
 
+NO_FINDINGS: tuple[Finding, ...] = ()
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
 
 
@@ -65,7 +66,7 @@ def prepare(request: Request) -> Prepared:
         host = observe(request.ifname)
         live = _live()
     if request.rules is None:
-        rulesets, extra = live, ()
+        rulesets, extra = live, NO_FINDINGS
     else:
         given = read_rulesets(request.rules, request.family)
         rulesets, extra = _completed(given, live), _not_live(given, live)

@@ -103,7 +103,7 @@ def _refill(known: LoadedState, now: HostFacts) -> None:
     host = dataclasses.replace(known.host, **{f: getattr(now, f) for f in _REFILLED})
     host = dataclasses.replace(
         host,
-        interface=dataclasses.replace(host.interface, mac=now.interface.mac),  # type: ignore[attr-defined]
+        interface=dataclasses.replace(host.interface, mac=now.interface.mac),
     )
     with state.lock():
         fd = pins.open_program(known.key, known.prog_id, known.load_time)

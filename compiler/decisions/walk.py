@@ -92,7 +92,8 @@ class Walk:
         if not self.stops:
             return DecisionList(self.kind, ())
         start = State((self._start(0),))
-        waiting, blocks = [start], {}
+        waiting = [start]
+        blocks: dict[State, list[_Step]] = {}
         while waiting:
             state = heapq.heappop(waiting)
             if state in blocks:
