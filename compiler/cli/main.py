@@ -15,7 +15,7 @@ from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
 from ..pipeline import compile_rules
 from ..report.text import show
-from ..rules.reader import read_rulesets
+from ..rules.reader import read
 from ..source import InputError, UserError
 from .inputs import read_source
 from .running import host_command, load_command, status_command, unload_command, watch_command
@@ -58,8 +58,10 @@ def compile_command(
 ) -> None:  # fmt: skip
     """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
     host = host_of(assume, host_file, interface)
-    rulesets = read_rulesets(read_source(rules), Family(family) if family else None)
-    compiled = compile_rules(rulesets, host)
+    reading = read(read_source(rules), Family(family) if family else None)
+    for warning in reading.warnings:
+        click.echo(warning.render().encode(errors="replace").decode(), err=True)
+    compiled = compile_rules(reading.rulesets, host)
     if output:
         Path(output).write_text(compiled.c_text)
     if dry_run:

@@ -186,11 +186,9 @@ class Walk:
     ) -> list[_Step]:
         assert rule.target is not None
         spec = TARGETS.get(rule.target.name)
-        if spec is not None and spec.kind is TargetKind.CONTINUE:
+        harmless = spec is not None and rule.target.option(spec.harmless_with) is not None
+        if spec is not None and (harmless or spec.kind is TargetKind.CONTINUE):
             self.tainted |= spec.changes  # positions are met in order: this holds for all later ones
-            return [_Step(EVERYTHING, onward)]
-        notrack = rule.target.name == "NOTRACK" or rule.target.option("--notrack") is not None
-        if spec is not None and spec.kind is TargetKind.CONNTRACK and notrack:
             return [_Step(EVERYTHING, onward)]
         why = f"-j {rule.target.name}: {spec.doc if spec else 'the target is not known'}"
         return self._left(state, at, cause, condition, why, rule)

@@ -87,7 +87,7 @@ def _address(text: str, family: Family) -> IntervalSet:
 
 
 def _mask(text: str, bits: int) -> int:
-    if text.isdigit() and len(text) <= 3:
+    if names.is_number(text) and len(text) <= 3:
         if int(text) > bits:
             raise ValueError(f"the prefix length {text} is over {bits}")
         return ((1 << bits) - 1) & ~((1 << (bits - int(text))) - 1)
@@ -98,7 +98,7 @@ def _plain_address(text: str, bits: int) -> int:
     try:
         if bits == 32:
             parts = text.split(".")  # 10.8 is 10.8.0.0 to iptables
-            if all(p.isdigit() for p in parts) and 1 <= len(parts) <= 4:
+            if all(names.is_number(p) for p in parts) and 1 <= len(parts) <= 4:
                 octets = [int(p) for p in parts] + [0] * (4 - len(parts))
                 if max(octets) > 255:
                     raise ValueError(f"{text} is no IPv4 address")
@@ -109,7 +109,7 @@ def _plain_address(text: str, bits: int) -> int:
             return int(ipaddress.IPv6Address(text))
     except ipaddress.AddressValueError as e:
         raise ValueError(f"{text!r} is no IPv6 address: {e}") from None
-    if ":" in text or not text or (text[0].isdigit() and bits == 128):
+    if ":" in text or not text or (names.is_number(text[0]) and bits == 128):
         raise ValueError(f"{text!r} is no address of this family")
     raise LookupError(f"the host name {text!r} is not resolved: names may change their address")
 

@@ -76,18 +76,18 @@ class TargetKind(StrEnum):
     CONTINUE = "continue"  # changes only the packet; the walk goes on
     EFFECT = "effect"  # an effect that outlives the packet: such packets belong to netfilter
     NAT = "nat"  # rewrites addresses or ports
-    CONNTRACK = "conntrack"  # CT, NOTRACK
 
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
     """One target. `changes`: fields that it may change ("mark" included), which later matches then
-    see as maybe."""
+    see as maybe. `harmless_with`: the option under which an effect is none, and the walk goes on."""
 
     name: str
     kind: TargetKind
     options: tuple[OptionSpec, ...] = ()
     families: frozenset[Family] = BOTH
     changes: frozenset[str] = frozenset()
+    harmless_with: str = ""
     uses_conntrack: bool = False
     doc: str = ""

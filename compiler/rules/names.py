@@ -20,9 +20,14 @@ PROTOCOLS: dict[str, int] = {
 }  # fmt: skip
 
 
+def is_number(text: str) -> bool:
+    """Plain decimal digits; str.isdigit takes those of any script, and superscripts."""
+    return text.isascii() and text.isdecimal()
+
+
 def protocol_number(text: str) -> int:
     """Raises ValueError for an unknown name or a number over 255."""
-    if text.isdigit():
+    if is_number(text):
         if int(text) > 255:
             raise ValueError(f"protocol {text} is over 255")
         return int(text)
@@ -46,8 +51,8 @@ SERVICES: dict[str, int] = {
 
 def service_port(text: str) -> int:
     """Raises ValueError for a number out of range, LookupError for an unknown name."""
-    if text.lstrip("-+").isdigit():
-        if not text.isdigit() or int(text) > 65535:
+    if is_number(text.lstrip("-+")):
+        if not is_number(text) or int(text) > 65535:
             raise ValueError(f"port {text} is not between 0 and 65535")
         return int(text)
     if text in SERVICES:
@@ -101,7 +106,7 @@ def icmp_types(text: str, family: Family) -> IntervalSet:
     if text.lower() == "any" and family is Family.IPV4:
         return IntervalSet.full(16)
     number, slash, code = text.partition("/")
-    if number.isdigit() and (not slash or code.isdigit()):
+    if is_number(number) and (not slash or is_number(code)):
         kind = int(number)
         if kind > 255 or (slash and int(code) > 255):
             raise ValueError(f"{text} is no ICMP type: numbers go to 255")

@@ -94,7 +94,7 @@ def host_of(pair: NetnsPair) -> dict:
 def test_a_chain_at_ingress_ends_the_drops() -> None:
     with loaded("nft") as pair:
         chain = f"type filter hook ingress device {pair.server.ifname} priority 0;"
-        rules = f"table netdev early {{ chain first {{ {chain} ip saddr set 192.0.2.1; }} }}"
+        rules = f"table netdev early {{\n chain first {{\n {chain}\n ip saddr set 192.0.2.1\n }}\n}}\n"
         pair.run(pair.server.ns, ["nft", "-f", "-"], input=rules)
         eventually(lambda: status(pair) and not dropping(pair), "no drops behind the chain")
 
