@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test lint clean
+.PHONY: setup test demo docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -13,6 +13,14 @@ $(VENV)/.ready: pyproject.toml scripts/setup.sh
 
 test: setup
 	$(PY) -m pytest $(PYTEST_ARGS)
+
+# Two network namespaces, real rules, real packets, and what XDP dropped of them. Needs root.
+demo: setup
+	$(PY) scripts/demo.py
+
+# Write what is generated from the code.
+docs: setup
+	$(PY) scripts/match_tables.py docs/matches.md
 
 lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
