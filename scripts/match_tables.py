@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from xdptables.matches.spec import BOTH, V4, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
+from xdptables.matches.spec import BOTH, V4, Effect, MatchSpec, OptionSpec, TargetKind
 from xdptables.matches.table import MATCHES, TARGETS
 
 HEAD = """# Matches and targets
@@ -39,12 +39,12 @@ Testing them has an effect, so a packet that one of them may test always reaches
 TARGETS_HEAD = """
 ## Targets
 
-| target | kind | what it means here |
+| targets | kind | what it means here |
 |---|---|---|
 """
 KINDS = {
     TargetKind.VERDICT: "verdict",
-    TargetKind.REJECT: "drops with a reply",
+    TargetKind.REJECT: "verdict",
     TargetKind.CONTINUE: "changes the packet",
     TargetKind.EFFECT: "has an effect: left to netfilter",
     TargetKind.NAT: "translates: left to netfilter",
@@ -65,7 +65,7 @@ def document() -> str:
             REMEMBERED,
             *(row(match_name(m), m.doc) for m in remembered),
             TARGETS_HEAD,
-            *(row(f"`{t.name}`", KINDS.get(t.kind, t.kind.value), target_text(t)) for t in TARGETS.values()),
+            *target_rows(),
         )
     )
 
@@ -86,8 +86,12 @@ def options(specs: Iterable[OptionSpec]) -> str:
     return " ".join(f"`{spec.names[0]}`" for spec in specs) or "none"
 
 
-def target_text(spec: TargetSpec) -> str:
-    return spec.doc or "as the kind says"
+def target_rows() -> Iterable[str]:
+    """One row for all targets of which the same is said."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for spec in TARGETS.values():
+        alike.setdefault((KINDS.get(spec.kind, spec.kind.value), spec.doc), []).append(f"`{spec.name}`")
+    return (row(" ".join(names), kind, doc) for (kind, doc), names in alike.items())
 
 
 if __name__ == "__main__":
