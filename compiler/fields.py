@@ -42,8 +42,8 @@ FIELDS: dict[str, Field] = {
     for f in (
         Field("src", 32, "ip", "source address", 128, in_fragments=True, flow_constant=True),
         Field("dst", 32, "ip", "destination address", 128, in_fragments=True, flow_constant=True),
-        # IPv6: a later fragment's next header binds nothing (RFC 8200 4.5), see views.py.
-        Field("proto", 8, "ip", "protocol, past IPv6 extension headers", in_fragments=True, flow_constant=True),
+        # IPv6: a later fragment's next header binds nothing (RFC 8200 4.5), see matches/view.py.
+        Field("proto", 8, "ip", "protocol, past IPv6 extensions", in_fragments=True, flow_constant=True),
         Field("sport", 16, "l4", "source port (TCP, UDP, UDP-Lite, SCTP, DCCP)", flow_constant=True),
         Field("dport", 16, "l4", "destination port (TCP, UDP, UDP-Lite, SCTP, DCCP)", flow_constant=True),
         Field("icmp", 16, "l4", "ICMP type << 8 | code", flow_constant=True),
@@ -53,7 +53,7 @@ FIELDS: dict[str, Field] = {
         Field("tos", 8, "ip", "IPv4 TOS or IPv6 traffic class"),
         Field("ttl", 8, "ip", "IPv4 TTL or IPv6 hop limit"),
         Field("length", 17, "ip", "IP total length (IPv6: payload + 40)"),
-        Field("exthdr", 3, "ip", "IPv6 extension headers met: 1 hop-by-hop, 2 routing, 4 destination options"),
+        Field("exthdr", 3, "ip", "IPv6 headers met: 1 hop-by-hop, 2 routing, 4 destination options"),
         Field("mac_src", 48, "link", "Ethernet source address"),
         Field("pkttype", 2, "link", "0 to this host, 1 broadcast, 2 multicast, by Ethernet destination"),
     )

@@ -122,7 +122,8 @@ def _refill(known: LoadedState, now: HostFacts) -> None:
 
 
 _REFILLED = (
-    "local4", "broadcast4", "local6", "forwards4", "forwards6", "mc_forwarding4", "mc_forwarding6", "bc_forwarding",
+    "local4", "broadcast4", "local6", "forwards4", "forwards6", "mc_forwarding4", "mc_forwarding6",
+    "bc_forwarding",
 )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def _addresses(value: IntervalSet, family: Family) -> tuple[str, ...] | None:
             return (f"{make(first)}/{length if prefix else make(mask)}",)
     except TooManyIntervals:
         return None
-    networks = (n for lo, hi in value for n in ipaddress.summarize_address_range(make(lo), make(hi)))  # type: ignore[arg-type,type-var]
+    networks = (n for lo, hi in value for n in ipaddress.summarize_address_range(make(lo), make(hi)))
     return (",".join(str(n) for n in networks),)
 
 

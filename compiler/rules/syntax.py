@@ -84,13 +84,13 @@ def _error(source: Source, number: int, text: str, error: UnexpectedInput) -> Di
 def _raw_line(source: Source, number: int, text: str, tree: Tree[Any]) -> RawLine:
     node = tree.children[0]
     assert isinstance(node, Tree)
-    kind, tokens = str(node.data), node.children
+    kind, tokens = str(node.data), [t for t in node.children if isinstance(t, Token)]
     start, end = len(text) - len(text.lstrip()) + 1, len(text.rstrip()) + 1
     if kind == "rule":
         counters = None
         if tokens[0].type == "COUNTERS":
             counters, tokens = counters_of(tokens[0]), tokens[1:]
-        start = tokens[0].column
+        start = tokens[0].column or start
         words = tuple(_words(tokens))
         return RawLine(kind, Span(source, number, start, end), words, counters)
     words = tuple(_plain_word(t) for t in tokens)
