@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from rich.console import Console
 from .. import __version__
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
+from ..kernel.errors import KernelError
 from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read
-from ..source import InputError, UserError
+from ..source import InputError, UserError, printable
 from .inputs import read_source
 from .running import host_command, load_command, status_command, unload_command, watch_command
 
@@ -60,7 +62,7 @@ def compile_command(
     host = host_of(assume, host_file, interface)
     reading = read(read_source(rules), Family(family) if family else None)
     for warning in reading.warnings:
-        click.echo(warning.render().encode(errors="replace").decode(), err=True)
+        click.echo(printable(warning.render()), err=True)
     compiled = compile_rules(reading.rulesets, host)
     if output:
         Path(output).write_text(compiled.c_text)
@@ -78,6 +80,9 @@ for command in (load_command, unload_command, status_command, host_command, watc
 
 def main() -> None:
     """Errors of the user end with a message and status 1, never with a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that knows only ASCII
     try:
         cli(standalone_mode=False)
     except click.ClickException as e:
@@ -88,7 +93,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
-    except (InputError, UserError) as e:
+    except (InputError, UserError, KernelError) as e:
         text = str(e) if isinstance(e, InputError) else f"xdptables: {e}"
-        click.echo(text.encode(errors="replace").decode(), err=True)
+        click.echo(printable(text), err=True)
+        sys.exit(1)
+    except OSError as e:  # a full disk, a file that can't be written
+        name = f"{e.filename}: " if e.filename else ""
+        click.echo(printable(f"xdptables: {name}{e.strerror or e}"), err=True)
         sys.exit(1)

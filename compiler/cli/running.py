@@ -19,7 +19,7 @@ from ..kernel.status import Status, list_loaded
 from ..kernel.status import status as read_status
 from ..loading import Request, load, prepare
 from ..report.text import show
-from ..source import UserError
+from ..source import UserError, printable
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
 
@@ -114,7 +114,7 @@ def status_command(interface: str | None, netns: str, as_json: bool) -> None:
 
 def _show_status(data: dict[str, Any], console: Console) -> None:
     def line(text: str) -> None:
-        console.print(text, markup=False, soft_wrap=True)
+        console.print(printable(text), markup=False, soft_wrap=True)
 
     at_work = "attached" if data["attached"] else "NOT ATTACHED"
     line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {data['source']}")

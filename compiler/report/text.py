@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 
+from ..source import printable
 from .model import Fate, Report
 
 STYLE = {
@@ -16,6 +17,10 @@ STYLE = {
 }
 #: A large ruleset is shown by its rules that drop; more than this many and the rest is counted.
 MOST = 400
+
+
+def escape(text: str) -> str:
+    return markup.escape(printable(text))
 
 
 def show(report: Report, console: Console) -> None:
