@@ -6,7 +6,6 @@ Every later stage keeps spans, so that any finding can name file, line and colum
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,7 @@ from functools import cached_property
 
 def printable(text: str) -> str:
     """For a terminal: what rules and comments hold can't move its cursor or turn its text round."""
-    return "".join("?" if c not in "\t\n" and unicodedata.category(c) in _UNSEEN else c for c in text)
-
-
-_UNSEEN = ("Cc", "Cf", "Cs")  # controls, invisible format characters, bytes that were no UTF-8
+    return "".join(c if c.isprintable() or c in "\t\n" else "?" for c in text)
 
 
 @dataclass(frozen=True)

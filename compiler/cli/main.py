@@ -84,7 +84,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows only ASCII
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="xdptables", standalone_mode=False)
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)
