@@ -80,7 +80,7 @@ def test_from_load_to_unload() -> None:
 
         again = xdptables("load", server.ifname, *netns)
         assert again.returncode == 1, again.stdout
-        print(again.stderr)
+        assert "already has an xdptables program" in again.stderr
         assert fine("unload", server.ifname, *netns).stdout.startswith(f"unloaded from {server.ifname}: ")
         assert xdptables("unload", server.ifname, *netns).returncode == 1
 
