@@ -164,6 +164,8 @@ class _Walk:
         return _State(hook, ((self.hooks[hook][1], 0),), changed)
 
     def _why_not_accepted(self) -> str:
+        if self.packet.fragment:
+            return "a fragment is accepted with its datagram, or not at all"
         return "NAT may have rewritten it" if self.around.input == NAT_IN_USE else ""
 
     def _steps(self, at: _State) -> Iterator[_Step]:

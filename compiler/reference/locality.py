@@ -40,7 +40,7 @@ def addrtype(match: Match, sight: Sight) -> Answer:
             return Answer.MAYBE
         address, answer = ends[option.name], Answer.MAYBE
         kinds = ",".join(w.text for w in option.words).upper().split(",")
-        if address >> 24 == 0 or address == _LIMITED_BROADCAST:
+        if address in (0, _LIMITED_BROADCAST):  # since Linux 5.3 the rest of 0.0.0.0/8 is like any other
             answer = known("BROADCAST" in kinds)
         elif address >> 28 == 0xE:
             answer = known("MULTICAST" in kinds)

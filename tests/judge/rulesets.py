@@ -93,6 +93,7 @@ ONLY4 = (
     "-m ecn ! --ecn-ip-ect 0",
     "-m addrtype --dst-type MULTICAST",
     "-m addrtype --dst-type BROADCAST",
+    "-m addrtype --src-type BROADCAST",
     "-m addrtype ! --dst-type MULTICAST",
     "-m addrtype --src-type MULTICAST,BROADCAST",
     "-m addrtype ! --src-type UNICAST",
@@ -197,6 +198,15 @@ RULESETS: dict[str, tuple[Family, str]] = {
             policy="DROP",
             chains=("outs",),
         ),
+    ),
+    "connection mark": (
+        FOUR,
+        _table("mangle", "-A PREROUTING -p udp -j CONNMARK --save-mark", chains=("PREROUTING ACCEPT",))
+        + _filter(policy="DROP"),
+    ),
+    "authentication header": (
+        SIX,
+        _filter("-A INPUT -m ah -j ACCEPT", "-A INPUT -s 2001:db8::2 -j DROP"),
     ),
     "empty": (FOUR, _filter()),
     "policy drop": (FOUR, _filter(policy="DROP")),
