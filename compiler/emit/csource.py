@@ -62,7 +62,8 @@ def comment(text: str, before: str = "") -> str:
 
     Nothing that a rule contains may end up as code."""
     plain = "".join(c if " " <= c <= "~" else "?" for c in before + text)
-    plain = re.sub(r"\*(?=/)|/(?=\*)", "?", plain).replace("\\", "|").replace("??", "? ?")
+    plain = re.sub(r"\*(?=/)|/(?=\*)", "?", plain).replace("\\", "|")
+    plain = re.sub(r"\?(?=\?)", "? ", plain)  # no trigraphs
     return plain if len(plain) <= 160 else plain[:157] + "..."
 
 
