@@ -330,20 +330,19 @@ def send_udp(pair: NetnsPair, port: int) -> None:
 
 def test_an_expectation_is_a_helper_at_work(pair: NetnsPair) -> None:
     quiet(pair)
-    # A tracked connection that the expectation belongs to.
-    run(pair, "iptables-nft -A INPUT -m conntrack --ctstate INVALID -j DROP")
-    command = (
-        "conntrack -I -p tcp -s 10.9.0.1 -d 10.9.0.2 --sport 5000 --dport 21 --state ESTABLISHED "
-        "--timeout 100 -u SEEN_REPLY,ASSURED"
-    )
-    run(pair, command)
-    ends = "-s 10.9.0.1 -d 10.9.0.2 --tuple-src 10.9.0.1 --tuple-dst 10.9.0.2"
-    ports = "--tuple-port-src 5000 --tuple-port-dst 21 --sport 0 --dport 41"
-    masks = "--mask-src 255.255.255.255 --mask-dst 255.255.255.255 --timeout 60"
-    expect = f"conntrack -I expect -p tcp {ends} {ports} {masks}"
-    if pair.run(pair.server, expect.split(), check=False).returncode:
-        pytest.skip("this kernel makes no expectation by hand")
-    assert "helpers" in ids(look(pair))
+    run(pair, "iptables-nft -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp")
+    with pair.enter(pair.server):
+        listener = socket.create_server((pair.server.addr4, 21))
+    with pair.enter(pair.client), listener, socket.create_connection((pair.server.addr4, 21)) as control:
+        accepted, _ = listener.accept()
+        with accepted:
+            port = pair.client.addr4.replace(".", ",")
+            control.sendall(f"PORT {port},200,10\r\n".encode())
+            accepted.settimeout(5)
+            accepted.recv(100)
+            # The rule may be gone: the expectation alone is reason enough.
+            run(pair, "iptables-nft -t raw -F")
+            assert "helpers" in ids(look(pair))
 
 
 def test_both_back_ends(pair: NetnsPair) -> None:
