@@ -87,19 +87,21 @@ def _address(text: str, family: Family) -> IntervalSet:
 
 
 def _mask(text: str, bits: int) -> int:
-    if names.is_number(text) and len(text) <= 3:
-        if int(text) > bits:
-            raise ValueError(f"the prefix length {text} is over {bits}")
-        return ((1 << bits) - 1) & ~((1 << (bits - int(text))) - 1)
-    return _plain_address(text, bits)
+    length = names.c_number(text)
+    if length is None:
+        return _plain_address(text, bits)
+    if length > bits:
+        raise ValueError(f"the prefix length {text} is over {bits}")
+    return ((1 << bits) - 1) & ~((1 << (bits - length)) - 1)
 
 
 def _plain_address(text: str, bits: int) -> int:
     try:
         if bits == 32:
             parts = text.split(".")  # 10.8 is 10.8.0.0 to iptables
-            if all(names.is_number(p) for p in parts) and 1 <= len(parts) <= 4:
-                octets = [int(p) for p in parts] + [0] * (4 - len(parts))
+            numbers = [n for n in map(names.c_number, parts) if n is not None]
+            if len(numbers) == len(parts) <= 4:
+                octets = numbers + [0] * (4 - len(parts))
                 if max(octets) > 255:
                     raise ValueError(f"{text} is no IPv4 address")
                 return int.from_bytes(bytes(octets), "big")

@@ -25,12 +25,25 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+def c_number(text: str) -> int | None:
+    """As strtoul with base 0, which iptables uses nearly everywhere: 010 is 8, 0x50 is 80; None for what
+    is no number (08 is none)."""
+    digits, base = text.lower(), 10
+    if digits.startswith("0x"):
+        digits, base = digits[2:], 16
+    elif digits.startswith("0") and len(digits) > 1:
+        base = 8
+    alphabet = "0123456789abcdef"[:base]
+    return int(digits, base) if digits and all(c in alphabet for c in digits) else None
+
+
 def protocol_number(text: str) -> int:
     """Raises ValueError for an unknown name or a number over 255."""
-    if is_number(text):
-        if int(text) > 255:
+    number = c_number(text)
+    if number is not None:
+        if number > 255:
             raise ValueError(f"protocol {text} is over 255")
-        return int(text)
+        return number
     if text.lower() in PROTOCOLS:
         return PROTOCOLS[text.lower()]
     try:
@@ -51,10 +64,11 @@ SERVICES: dict[str, int] = {
 
 def service_port(text: str) -> int:
     """Raises ValueError for a number out of range, LookupError for an unknown name."""
-    if is_number(text.lstrip("-+")):
-        if not is_number(text) or int(text) > 65535:
-            raise ValueError(f"port {text} is not between 0 and 65535")
-        return int(text)
+    number = c_number(text)
+    if (number if number is not None else 65536 * is_number(text.lstrip("-+"))) > 65535:
+        raise ValueError(f"port {text} is not between 0 and 65535")
+    if number is not None:
+        return number
     if text in SERVICES:
         return SERVICES[text]
     try:
@@ -105,14 +119,15 @@ def icmp_types(text: str, family: Family) -> IntervalSet:
     table = ICMP_TYPES if family is Family.IPV4 else ICMPV6_TYPES
     if text.lower() == "any" and family is Family.IPV4:
         return IntervalSet.full(16)
-    number, slash, code = text.partition("/")
-    if is_number(number) and (not slash or is_number(code)):
-        kind = int(number)
-        if kind > 255 or (slash and int(code) > 255):
+    number, slash, code_text = text.partition("/")
+    number_of_type, code = c_number(number), c_number(code_text)
+    if number_of_type is not None and (not slash or code is not None):
+        kind = number_of_type
+        if kind > 255 or (code or 0) > 255:
             raise ValueError(f"{text} is no ICMP type: numbers go to 255")
-        if family is Family.IPV4 and kind == 255 and not slash:
-            return IntervalSet.full(16)  # iptables-save's spelling of "any"
-        first, last = (int(code), int(code)) if slash else (0, 255)
+        if family is Family.IPV4 and kind == 255:
+            return IntervalSet.full(16)  # the kernel's "any", whatever the code
+        first, last = (0, 255) if code is None else (code, code)
         return IntervalSet.range(kind << 8 | first, kind << 8 | last)
     lowered = {name.lower(): value for name, value in table.items()}
     if text.lower() not in lowered:
