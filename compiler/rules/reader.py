@@ -14,6 +14,7 @@ from .build import LineBuilder
 from .chains import OpenTable, Refused
 from .family import guess, headers, parts
 from .lookup import Tables
+from .loops import loops
 from .model import Ruleset, Variant
 from .syntax import RawLine, read_lines
 
@@ -49,7 +50,9 @@ def read(
     rulesets = []
     for part_family, variant, part in parts(source, lines, family):
         opened = _tables(part, tables, part_family, found)
-        rulesets.append(Ruleset(part_family, variant, tuple(t.table() for t in opened)))
+        made = tuple(t.table() for t in opened)
+        found += [d for t in made for d in loops(t)]
+        rulesets.append(Ruleset(part_family, variant, made))
     if any(d.severity == "error" for d in found):
         raise InputError(found)
     if not rulesets:
