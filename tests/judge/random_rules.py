@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from judge.rulesets import parts
+from judge.parts import parts
 from xdptables.fields import Family
 
 _UNKNOWN = "-m u32 --u32 0x0>>0x18&0xff=0x45"
