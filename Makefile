@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo docs lint clean
+.PHONY: setup test demo bench docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,10 @@ test: setup
 # Two network namespaces, real rules, real packets, and what XDP dropped of them. Needs root.
 demo: setup
 	$(PY) scripts/demo.py
+
+# What the program costs a packet, by the kernel's own clock. Needs root.
+bench: setup
+	$(PY) scripts/bench.py
 
 # Write what is generated from the code.
 docs: setup

@@ -45,12 +45,24 @@ def test_the_report_says_what_was_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any(e.why == "the program would be too large" for e in cut.report.entries)
 
 
+def many(kind: str) -> str:
+    """Rulesets that come near MAX_TESTS, each of another kind."""
+    rules = {
+        "addresses": [f"-s 10.{i // 100}.{2 * (i % 100)}.1/32" for i in range(1400)],
+        "addresses and ports": [
+            f"-s 10.{i % 250}.{i // 250}.1/32 -p tcp --dport {i + 1}" for i in range(900)
+        ],
+        "IPv6": [f"-s 2001:db8:{i:x}:{i % 7:x}::/64" for i in range(1000)],
+    }[kind]
+    return "\n".join(
+        ("*filter", ":INPUT ACCEPT [0:0]", *(f"-A INPUT {r} -j DROP" for r in rules), "COMMIT", "")
+    )
+
+
 @pytest.mark.kernel
-def test_the_kernel_takes_a_full_program() -> None:
-    """As many tests as a program may have, of several kinds."""
-    rules = [f"-A INPUT -s 10.{i % 250}.{i // 250}.1/32 -p tcp --dport {i + 1} -j DROP" for i in range(900)]
-    text = "\n".join(("*filter", ":INPUT ACCEPT [0:0]", *rules, "COMMIT", ""))
-    done = compile_rules(read_rulesets(Source("many", text)), HOST)
+@pytest.mark.parametrize("kind", ["addresses", "addresses and ports", "IPv6"])
+def test_the_kernel_takes_a_full_program(kind: str) -> None:
+    done = compile_rules(read_rulesets(Source("many", many(kind))), HOST)
+    assert len(done.plan.slots) > 400
     program = compile_program(done.c_text)
     os.close(syscall.prog_load(program.instructions, program.license).fd)
-    assert done.plan.slots

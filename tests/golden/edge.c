@@ -803,6 +803,15 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
     return xt_fib_says_here(bpf_fib_lookup(ctx, &fib, sizeof(fib), 0));
 }
 
+/* The same value, which the verifier no longer knows: else it walks what follows once for each rule. */
+static __always_inline u32 xt_forget(u32 what, u32 noise)
+{
+    asm volatile("" : "+r"(noise));
+    what ^= noise;
+    asm volatile("" : "+r"(what));
+    return what ^ noise;
+}
+
 int xdptables(struct xdp_md *ctx)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -826,7 +835,7 @@ int xdptables(struct xdp_md *ctx)
     if (eth->proto == bpf_htons(0x0800)) {
         if (xt_read_ipv4(p, eth + 1, end))
             return xt_count(XT_WHY_ODD, XDP_PASS);
-        what = p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p);
+        what = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
         if (what == XT_PASS)
             return xt_count(XT_WHY_PASSED, XDP_PASS);
         if (p->proto == 17 && (p->dport == 67 || p->dport == 68))
