@@ -21,6 +21,7 @@ PATH = (
     ("security", "INPUT"),
 )
 OUTBOUND = frozenset({"OUTPUT", "FORWARD", "POSTROUTING"})
+_NAT_FIRST = "only the first packet of a flow crosses nat, and XDP does not know which is"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,7 @@ def hook_path(
     here = [f for f in kept if f.concerns(kind.family)]
     after = _after_conntrack(rulesets, host) if tracked else ""
     inward = _input(ruleset, rulesets, host, kind)
+    both_ways = _prerouting_reads_state(ruleset) if tracked else ""
     stops = []
     for table_name, chain_name in PATH:
         table = ruleset.table(table_name)
@@ -100,6 +102,8 @@ def hook_path(
         reasons = [f"{f.id}: {f.text}" for f in here if f.scope in scopes]
         reasons += [] if raw else [after]
         reasons += [inward] if is_input else []
+        reasons += [_NAT_FIRST] if table_name == "nat" else []
+        reasons += [both_ways] if chain_name == "PREROUTING" and not raw else []
         view = replace(base, hook=chain_name, flow_only=tracked and not raw)
         why = next((r for r in reasons if r), "")
         stops.append(Stop(table_name, chain, view, is_input, not raw, why))
@@ -112,6 +116,16 @@ def _after_conntrack(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
         return "a connection helper may expect this packet"
     if _reads_state_outbound(rulesets, host):
         return "an outbound chain reads connection state, which a dropped packet would have changed"
+    return ""
+
+
+def _prerouting_reads_state(ruleset: Ruleset) -> str:
+    """A forwarded flow crosses PREROUTING in both directions: a drop in one changes the state that the
+    other shows there. User chains count, whoever calls them."""
+    for table in ruleset.tables:
+        rules = (r for r in table.rules() if r.chain not in ("INPUT", *OUTBOUND))
+        if table.name in ("mangle", "nat") and any(rule_reads_state(r) for r in rules):
+            return "PREROUTING reads connection state, and a forwarded flow crosses it both ways"
     return ""
 
 

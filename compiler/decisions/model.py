@@ -90,4 +90,5 @@ class DecisionList:
     kind: Kind
     decisions: tuple[Decision, ...]
     notes: tuple[Note, ...] = ()
+    gave_up: str = ""  # why the walk did not see everything
     reached: frozenset[tuple[str, str, int]] = frozenset()  # table, chain, rule number that a packet can meet

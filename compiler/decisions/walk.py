@@ -21,8 +21,11 @@ from ..rules.model import Chain, Rule, Ruleset, Table
 from .hookpath import Stop
 from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 
-#: States of the walk before it gives up; every state past it passes its packets.
-MAX_STATES = 200_000
+#: The walk gives up after this many states, and this many more for each rule; every state past them
+#: passes its packets. Chains called twice from chains called twice grow without bound.
+SPARE_STATES, STATES_A_RULE = 20_000, 4
+#: Worlds at once: as many places as a packet may be at.
+MAX_WORLDS = 16
 
 
 @total_ordering
@@ -81,8 +84,9 @@ class _Step:
 class Walk:
     """One walk, of one kind of packet. `run` is the only entry."""
 
-    def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...], kind: Kind, max_states: int = MAX_STATES):
-        self.ruleset, self.stops, self.kind, self.max_states = ruleset, stops, kind, max_states
+    def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...], kind: Kind):
+        self.ruleset, self.stops, self.kind = ruleset, stops, kind
+        self.max_states = SPARE_STATES + STATES_A_RULE * sum(1 for _ in ruleset.rules())
         self.notes: dict[Note, None] = {}
         self.reached: set[tuple[str, str, int]] = set()
         self.tainted: frozenset[str] = frozenset()
@@ -94,19 +98,20 @@ class Walk:
         start = State((self._start(0),))
         waiting = [start]
         blocks: dict[State, list[_Step]] = {}
+        gave_up = ""
         while waiting:
             state = heapq.heappop(waiting)
             if state in blocks:
                 continue
             if len(blocks) >= self.max_states:
-                why = f"the rules expand to more than {self.max_states} states"
-                blocks[state] = [_Step(EVERYTHING, Undecided(why, None))]
+                gave_up = f"the rules expand to more than {self.max_states} states"
+                blocks[state] = [_Step(EVERYTHING, Undecided(gave_up, None))]
                 continue
             blocks[state] = self._advance(state)
             for step in blocks[state]:
                 if isinstance(step.then, State) and step.then not in blocks:
                     heapq.heappush(waiting, step.then)
-        return DecisionList(self.kind, _lay_out(blocks), tuple(self.notes), frozenset(self.reached))
+        return DecisionList(self.kind, _lay_out(blocks), tuple(self.notes), gave_up, frozenset(self.reached))
 
     def _start(self, stop: int) -> Position:
         return Position((stop, 0), ((self.stops[stop].chain.name, False),))
@@ -252,6 +257,8 @@ def _joined(a: State | Outcome, b: State | Outcome, condition: Condition) -> Sta
             return Undecided(why or "one way through the rules accepts", side.cause)
     if isinstance(a, State) and isinstance(b, State):
         worlds = tuple(sorted({*a.worlds, *b.worlds}))
+        if len(worlds) > MAX_WORLDS:
+            return Undecided(f"more than {MAX_WORLDS} ways through the rules at once", None)
         return State(worlds, a.local or b.local, a.after_conntrack or b.after_conntrack)
     return a
 

@@ -130,6 +130,7 @@ class _Known:
 
     def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
         self.slots = set(plan.slots)
+        self.gave_up = next((d.gave_up for d in lists if d.gave_up), "")
         fragments_last = sorted(lists, key=lambda d: d.kind.is_fragment, reverse=True)
         self.notes = {n.cause: n.why for d in fragments_last for n in d.notes}
         self.whole = {n.cause: n.why for d in lists if not d.kind.is_fragment for n in d.notes}
@@ -143,6 +144,9 @@ class _Known:
     def entry(self, cause: Cause, family: str, rule: Rule | None) -> Entry:
         name = rule.target.name if rule and rule.target else ""
         drops = rule is None or name in ("DROP", "REJECT")
+        if self.gave_up and cause not in self.slots and cause not in self.notes:
+            fate = Fate.LEFT if drops else Fate.PASSES if name == "ACCEPT" else Fate.COUNTS
+            return Entry(cause, family, fate, self.gave_up if drops else "", drops)
         if rule is not None and (cause.table, cause.chain, rule.number) not in self.reached:
             return Entry(cause, family, Fate.UNREACHABLE, "no packet reaches it", drops)
         if not drops:

@@ -81,3 +81,14 @@ def test_goto_returns_for_its_caller():
 def test_a_loop_of_chains_passes():
     sub = [rule(1, "SUB", chain="SUB")]
     assert isinstance(fate(walk("DROP", rule(1, "SUB"), user=[("SUB", sub)]), 1), Undecided)
+
+
+def test_what_grows_without_bound_passes_and_says_so():
+    names = [f"C{i}" for i in range(24)]
+    user = []
+    for name, following in zip(names, [*names[1:], None], strict=True):
+        calls = [rule(n, following, src=n, chain=name) for n in (1, 2)] if following else []
+        user.append((name, calls or [rule(1, "DROP", chain=name)]))
+    result = walk("ACCEPT", rule(1, "DROP", src=9), rule(2, names[0]), user=user)
+    assert "more than" in result.gave_up
+    assert isinstance(fate(result, 9), Drop)  # what was seen before that stays
