@@ -100,12 +100,27 @@ def protocol_ports(number: int) -> Callable[[Match, View], Condition]:
         result = view.test("proto", IntervalSet.of(number))
         for option in match.options:
             if option.name in ("--sport", "--dport"):
-                result &= field_test(option, option.name[2:], view)
+                ports = field_test(option, option.name[2:], view)
+                result &= ports if number == UDP else _in_one_flow(ports, view)
             else:
                 result &= Condition.maybe(f"{option.name} is not read")
         return result
 
     return lowered
+
+
+#: nf_conntrack_tuple has the ports of these; those of others depend on how the kernel was built.
+_PORTS_IN_TUPLE = IntervalSet.of(TCP, UDP)
+
+
+def _in_one_flow(ports: Condition, view: View) -> Condition:
+    """Where connections are tracked, a test of ports is certain only if they belong to the flow."""
+    if not view.flow_only:
+        return ports
+    tracked = view.test("proto", _PORTS_IN_TUPLE)
+    others = view.test("proto", _PORTS_IN_TUPLE.complement(8))
+    why = "connections are tracked, and only those of TCP and UDP by their ports"
+    return Condition((ports & tracked).yes, (*ports.may, *others.may), (*ports.why, why))
 
 
 def icmp(match: Match, view: View) -> Condition:
@@ -133,7 +148,7 @@ def multiport(match: Match, view: View) -> Condition:
         else:
             cubes = [Cube.of({"sport": inside}), Cube.of({"sport": outside, "dport": inside})]
             result &= Condition.certain(cubes)
-    return result
+    return _in_one_flow(result, view)
 
 
 def ttl(match: Match, view: View) -> Condition:
@@ -223,7 +238,8 @@ def comment(match: Match, view: View) -> Condition:
 #: Destination classes that hold whatever the routes say (inet_addr_type, ipv6_addr_type).
 _FIXED4 = {
     "MULTICAST": IntervalSet.range(0xE0000000, 0xEFFFFFFF),
-    "BROADCAST": IntervalSet.union_of([(0, 0x00FFFFFF), (0xFFFFFFFF, 0xFFFFFFFF)]),
+    # Since Linux 5.3 the rest of 0.0.0.0/8 is unicast; before, it was broadcast too.
+    "BROADCAST": IntervalSet.of(0, 0xFFFFFFFF),
 }
 
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+import struct
+import time
+from collections.abc import Callable
 
-from judge.bench import Bench
+import pytest
+from scapy.all import IP, UDP, Ether, Raw
+
+from judge.bench import IFNAME, Bench
+from judge.place import PLACE
 from xdptables.fields import Family
+from xdptables.kernel.load import load_program, unload_program
+from xdptables.pipeline import compile_rules
 from xdptables.rules.model import Ruleset, Variant
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
@@ -50,3 +59,82 @@ def test_numbers_mean_what_iptables_takes_them_for(variant: Variant) -> None:
     (stored,) = read_rulesets(Source("saved", saved), Family.IPV4)
     for spelled, mine, theirs in zip(SPELLED, _values(given), _values(stored), strict=True):
         assert mine == theirs, spelled
+
+
+def _run(
+    rules: str, act: Callable[[Bench], object], programmed: bool, variant: Variant = Variant.LEGACY
+) -> object:
+    """What `act` sees under the rules, with the program that they make, or without."""
+    with Bench() as bench:
+        bench.load(rules, variant, Family.IPV4)
+        host = bench.facts()
+        compiled = compile_rules(read_rulesets(Source("saved", bench.saved(variant, Family.IPV4))), host)
+        with bench.pair.enter(bench.pair.server):
+            if programmed:
+                load_program(compiled.c_text, IFNAME, host, mode="native")
+            try:
+                return act(bench)
+            finally:
+                if programmed:
+                    unload_program(IFNAME)
+
+
+def test_a_policy_of_nat_is_for_first_packets_only() -> None:
+    """Replies to this host's own flow cross no nat chain."""
+
+    def ask(bench: Bench) -> bytes:
+        with bench.pair.enter(bench.pair.client):
+            peer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with peer, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            peer.bind((PLACE.peer4, 9999))
+            own.sendto(b"question", (PLACE.peer4, 9999))
+            peer.settimeout(2)
+            own.settimeout(1)
+            peer.sendto(b"answer", peer.recvfrom(100)[1])
+            return own.recv(100)
+
+    rules = "*nat\n:PREROUTING DROP [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n"
+    assert _run(rules, ask, False) == b"answer"
+    assert _run(rules, ask, True) == b"answer"
+
+
+def test_ports_that_conntrack_does_not_know_are_not_constant_in_a_flow() -> None:
+    """DCCP's since Linux 6.17: a dropped packet refreshes the entry of its neighbours."""
+
+    def frame(port: int) -> bytes:
+        head = struct.pack("!HHBBHI8x", 4000, port, 4, 0, 0, 0)
+        ip = IP(src=PLACE.peer4, dst=PLACE.own4, proto=33)
+        return bytes(Ether(src=PLACE.peer_mac, dst=PLACE.own_mac) / ip / Raw(head))
+
+    def act(bench: Bench) -> set[int]:
+        timeout = "net.netfilter.nf_conntrack_generic_timeout=3"
+        bench.pair.run(bench.pair.server, ["sysctl", "-qw", timeout])
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, 33) as own:
+            own.sendto(frame(9)[34:], (PLACE.peer4, 0))
+        time.sleep(2)
+        bench.survivors([frame(7)])
+        time.sleep(2)
+        return bench.survivors([frame(9)])
+
+    rules = """*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -p dccp -m dccp --dport 7 -j DROP
+-A INPUT -p dccp -m state --state ESTABLISHED -j ACCEPT
+-A INPUT -p dccp -j DROP
+COMMIT
+"""
+    assert _run(rules, act, True) == _run(rules, act, False)
+
+
+def test_addresses_of_net_0_are_unicast() -> None:
+    rules = """*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -m addrtype --src-type BROADCAST -j DROP
+COMMIT
+"""
+    ether = Ether(src=PLACE.peer_mac, dst=PLACE.own_mac)
+    frames = [
+        bytes(ether / IP(src=src, dst=PLACE.own4) / UDP(dport=5)) for src in ("0.1.2.3", "255.255.255.255")
+    ]
+    without = _run(rules, lambda bench: bench.survivors(frames), False)
+    assert without == _run(rules, lambda bench: bench.survivors(frames), True)
