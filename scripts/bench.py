@@ -23,6 +23,7 @@ from rich.table import Table
 from xdptables.host.observe import observe
 from xdptables.kernel import maps, syscall
 from xdptables.kernel.compile import compile_program
+from xdptables.kernel.errors import KernelError
 from xdptables.kernel.netns import in_netns
 from xdptables.kernel.preflight import check_privileges
 from xdptables.pipeline import compile_rules
@@ -119,7 +120,7 @@ def main() -> int:
                         measure(table, name, chain, count)
         finally:
             subprocess.run(["ip", "netns", "del", netns], check=False)
-    except UserError as e:
+    except (UserError, KernelError) as e:
         console.print(f"bench: {e}", style="red", markup=False)
         return 1
     console.print(table)
