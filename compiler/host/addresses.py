@@ -11,7 +11,8 @@ from . import netlink
 
 _GETROUTE, _GETRULE = 26, 34
 _LOCAL, _BROADCAST, _ANYCAST = 2, 3, 4
-_DST = 1
+_DST, _OIF = 1, 4
+_LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _FWMARK, _FWMASK, _DSCP, _DSCP_MASK = 10, 16, 26, 30
 
 
@@ -30,12 +31,13 @@ class Rules:
     tos6: bool
 
 
-def addresses() -> Addresses:
+def addresses(ifindex: int) -> Addresses:
+    """As seen by what arrives on the interface: the link-local addresses of others are not local there."""
     inet, inet6 = socket.AF_INET, socket.AF_INET6
     return Addresses(
         _sorted(_routes(inet, _LOCAL) | _routes(inet, _ANYCAST)),
         _sorted(_routes(inet, _BROADCAST)),
-        _sorted(_routes(inet6, _LOCAL) | _routes(inet6, _ANYCAST)),
+        _sorted(_routes(inet6, _LOCAL, ifindex) | _routes(inet6, _ANYCAST, ifindex)),
     )
 
 
@@ -43,8 +45,9 @@ def _sorted(prefixes: set[str]) -> tuple[str, ...]:
     return tuple(sorted(prefixes, key=lambda p: (ipaddress.ip_network(p).network_address, p)))
 
 
-def _routes(family: int, kind: int) -> set[str]:
-    """The kernel filters by type, so that a router's full table is not read."""
+def _routes(family: int, kind: int, ifindex: int = 0) -> set[str]:
+    """The kernel filters by type, so that a router's full table is not read. `ifindex`: the one whose
+    link-local addresses are wanted."""
     if family == socket.AF_INET6 and not socket.has_ipv6:
         return set()
     body = struct.pack("=8BI", family, 0, 0, 0, 0, 0, 0, kind, 0)
@@ -60,8 +63,12 @@ def _routes(family: int, kind: int) -> set[str]:
         if answer[0] != family or answered_kind != kind:
             continue
         size = 4 if family == socket.AF_INET else 16
-        raw = netlink.attribute_map(answer, 12).get(_DST, bytes(size))
-        found.add(f"{ipaddress.ip_address(raw)}/{length}")
+        attributes = netlink.attribute_map(answer, 12)
+        prefix = ipaddress.ip_network((attributes.get(_DST, bytes(size)), length))
+        foreign = struct.pack("=I", ifindex) != attributes.get(_OIF)
+        if foreign and prefix.version == 6 and prefix.overlaps(_LINK_LOCAL):
+            continue
+        found.add(str(prefix))
     return found
 
 

@@ -32,7 +32,7 @@ def observe(ifname: str) -> HostFacts:
     try:
         here = links.links()
         ours = _find(ifname, here)
-        local, rules = addresses.addresses(), addresses.rules()
+        local, rules = addresses.addresses(ours.ifindex), addresses.rules()
         switches = sysctls.sysctls(ours.name)
         dumps = live_rules.all_dumps()
     except Interrupted as e:

@@ -9,6 +9,7 @@ import secrets
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -259,3 +260,22 @@ def test_facts_round_trip_through_json() -> None:
         seen = observe(pair.server.ifname)
     assert HostFacts.from_json(seen.to_json()) == seen
     assert json.loads(seen.to_json())["interface"]["name"] == pair.server.ifname
+
+
+def test_the_link_local_address_of_another_interface_is_not_local() -> None:
+    """Such a packet is routed: a router sends a redirect, or asks for the neighbour."""
+    with hosts(UDP_DROP) as pair, third(pair):
+        server, client = pair.server, pair.client
+        pair.run(server, ["ip", "addr", "add", "fe80::77/64", "dev", "in0", "nodad"])
+        pair.run(server, ["sysctl", "-qw", "net.ipv6.conf.all.forwarding=1"])
+        ether = Ether(src=client.mac, dst=server.mac)
+        frames = [
+            bytes(ether / IPv6(src=client.addr6, dst=dst) / UDP(dport=9) / Raw(b"hello"))
+            for dst in ("fe80::77", server.addr6)
+        ]
+
+        def act() -> None:
+            pair.send_frames(frames)
+            time.sleep(0.2)
+
+        assert same_with_program(pair, act) == (None, 1)
