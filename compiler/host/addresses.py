@@ -1,4 +1,4 @@
-"""What is delivered here: local, broadcast and anycast routes of all tables. And routing rules."""
+"""What is delivered here: local, broadcast and anycast routes. And routing rules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from . import netlink
 
 _GETROUTE, _GETRULE = 26, 34
 _LOCAL, _BROADCAST, _ANYCAST = 2, 3, 4
-_DST, _OIF = 1, 4
+_DST, _OIF, _TABLE = 1, 4, 15
+_LOCAL_TABLE = 255
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _FWMARK, _FWMASK, _DSCP, _DSCP_MASK = 10, 16, 26, 30
 
@@ -47,7 +48,8 @@ def _sorted(prefixes: set[str]) -> tuple[str, ...]:
 
 def _routes(family: int, kind: int, ifindex: int = 0) -> set[str]:
     """The kernel filters by type, so that a router's full table is not read. `ifindex`: the one whose
-    link-local addresses are wanted."""
+    link-local addresses are wanted. Other tables than "local" are for some packets only (ip rules, VRFs);
+    the rest may be owed an ICMP error."""
     if family == socket.AF_INET6 and not socket.has_ipv6:
         return set()
     body = struct.pack("=8BI", family, 0, 0, 0, 0, 0, 0, kind, 0)
@@ -64,6 +66,8 @@ def _routes(family: int, kind: int, ifindex: int = 0) -> set[str]:
             continue
         size = 4 if family == socket.AF_INET else 16
         attributes = netlink.attribute_map(answer, 12)
+        if attributes.get(_TABLE) != struct.pack("=I", _LOCAL_TABLE):
+            continue
         prefix = ipaddress.ip_network((attributes.get(_DST, bytes(size)), length))
         foreign = struct.pack("=I", ifindex) != attributes.get(_OIF)
         if foreign and prefix.version == 6 and prefix.overlaps(_LINK_LOCAL):

@@ -76,7 +76,8 @@ class InterfaceFacts:
 class HostFacts:
     """Everything besides the rules that the promise rests on. Field names say what is true when set.
 
-    `local4`, `local6`: prefixes (CIDR text) of local, broadcast and anycast routes, of all routing tables.
+    `local4`, `local6`: prefixes (CIDR text) of local, broadcast and anycast routes of the table
+    "local", which every packet is looked up in; link-local ones of this interface only.
     """
 
     assumed: bool = True

@@ -94,12 +94,14 @@ def test_other_interfaces_count_even_when_down(pair: NetnsPair) -> None:
 
 
 def test_any_local_address_and_anycast(pair: NetnsPair) -> None:
-    run(pair, "ip route add local 192.0.2.0/24 dev lo table 77")
+    run(pair, "ip route add local 192.0.2.0/24 dev lo")
+    run(pair, "ip route add local 203.0.113.0/24 dev lo table 77")  # for some packets, if any
     run(pair, "ip -6 route add local 2001:db8::/32 dev lo")
     run(pair, "sysctl -qw net.ipv6.conf.{dev}.forwarding=1")
     run(pair, "ip route add broadcast 198.51.100.9 dev {dev} table local")
     host = look(pair)
     assert "192.0.2.0/24" in host.local4 and "2001:db8::/32" in host.local6
+    assert "203.0.113.0/24" not in host.local4
     assert "198.51.100.9/32" in host.broadcast4
     assert any(p.endswith("::/128") and p != "::/128" for p in host.local6)  # the subnet-router anycast
     assert host.forwards6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -12,6 +13,7 @@ from scapy.all import IP, UDP, Ether, Raw
 
 from judge.bench import IFNAME, Bench
 from judge.place import PLACE
+from judge.test_delivery import UDP_DROP, hosts, same_with_program
 from xdptables.fields import Family
 from xdptables.kernel.load import load_program, unload_program
 from xdptables.pipeline import compile_rules
@@ -138,3 +140,28 @@ COMMIT
     ]
     without = _run(rules, lambda bench: bench.survivors(frames), False)
     assert without == _run(rules, lambda bench: bench.survivors(frames), True)
+
+
+def test_a_local_route_of_another_table_is_not_for_everyone() -> None:
+    """Without a route in the tables that it is looked up in, a packet is owed an ICMP error."""
+    with hosts(UDP_DROP) as pair:
+        server, client = pair.server, pair.client
+        pair.run(server, "ip route add local 198.51.100.1 dev lo table 10".split())
+        pair.run(server, "ip rule add from 203.0.113.0/24 lookup 10".split())
+        pair.run(server, ["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0"])
+        ether = Ether(src=client.mac, dst=server.mac)
+        packet = IP(src=client.addr4, dst="198.51.100.1") / UDP(sport=7, dport=9) / Raw(b"hello")
+
+        def act() -> bool:
+            with pair.enter(client), socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as line:
+                line.bind((client.ifname, 0x0800))
+                line.settimeout(1)
+                pair.send_frames([bytes(ether / packet)])
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        data = line.recv(2048)
+                        if data[23] == 1 and data[34:36] == b"\x03\x00":
+                            return True
+                return False
+
+        assert same_with_program(pair, act) == (True, 0)
