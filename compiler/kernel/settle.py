@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 
+from ..source import UserError
 from . import attach, netlink, netns, pins, state
 from .state import Key, LoadedState
 
@@ -81,7 +82,8 @@ def _detach_strays(stored: LoadedState) -> list[str]:
     mended = []
     try:
         for path in {netns.inode(): "", **_others()}.values():
-            with contextlib.suppress(OSError), netns.in_netns(path):
+            # UserError: the namespace was deleted since it was listed.
+            with contextlib.suppress(OSError, UserError), netns.in_netns(path):
                 for link in netlink.links():
                     for mode, number in link.xdp.items():
                         if number == stored.prog_id and attach.detach(link.ifindex, mode, fd):
