@@ -92,3 +92,14 @@ def test_what_grows_without_bound_passes_and_says_so():
     result = walk("ACCEPT", rule(1, "DROP", src=9), rule(2, names[0]), user=user)
     assert "more than" in result.gave_up
     assert isinstance(fate(result, 9), Drop)  # what was seen before that stays
+
+
+def test_state_read_in_prerouting_forbids_drops_there():
+    """A forwarded flow crosses PREROUTING both ways, so a drop of one shows in the state of the other."""
+    flow = rule(1, "DROP", src=1, chain="PREROUTING")
+    for other, drops in (("state", False), ("comment", True)):
+        chain = Chain("PREROUTING", "ACCEPT", (flow, rule(2, "DROP", other, chain="PREROUTING")))
+        track = Table("filter", (Chain("INPUT", "ACCEPT", (rule(1, "ACCEPT", "state"),)),))
+        ruleset = Ruleset(Family.IPV4, Variant.LEGACY, (Table("mangle", (chain,)), track))
+        stops = hook_path(ruleset, (ruleset,), PLAIN_HOST, Kind.IPV4)
+        assert isinstance(fate(Walk(ruleset, stops, Kind.IPV4).run(), 1), Drop) is drops
