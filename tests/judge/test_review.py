@@ -146,8 +146,8 @@ def test_a_local_route_of_another_table_is_not_for_everyone() -> None:
     """Without a route in the tables that it is looked up in, a packet is owed an ICMP error."""
     with hosts(UDP_DROP) as pair:
         server, client = pair.server, pair.client
-        pair.run(server, "ip route add local 198.51.100.1 dev lo table 10".split())
-        pair.run(server, "ip rule add from 203.0.113.0/24 lookup 10".split())
+        pair.run(server, ["ip", "route", "add", "local", "198.51.100.1", "dev", "lo", "table", "10"])
+        pair.run(server, ["ip", "rule", "add", "from", "203.0.113.0/24", "lookup", "10"])
         pair.run(server, ["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.icmp_ratelimit=0"])
         ether = Ether(src=client.mac, dst=server.mac)
         packet = IP(src=client.addr4, dst="198.51.100.1") / UDP(sport=7, dport=9) / Raw(b"hello")
