@@ -203,34 +203,6 @@ def spi(match: Match, view: View) -> Condition:
     return result
 
 
-#: ipv6header names and bits of the field `exthdr`; what the program walks.
-HOP, ROUTE, DST = 1, 2, 4
-
-
-def exthdr_present(bit: int, view: View) -> Condition:
-    return view.test("exthdr", IntervalSet.of(*(v for v in range(8) if v & bit)))
-
-
-def _presence(bit: int):  # type: ignore[no-untyped-def]
-    def lower(match: Match, view: View) -> Condition:
-        present = exthdr_present(bit, view)
-        if match.options:  # lengths, types, options: not read
-            return Condition(NOTHING, present.may, ("details of extension headers are not read",))
-        return present
-
-    return lower
-
-
-hbh, rt, dst = _presence(HOP), _presence(ROUTE), _presence(DST)
-
-
-def frag(match: Match, view: View) -> Condition:
-    if not view.kind.is_fragment:
-        # An atomic fragment (offset 0, no more) counts as a fragment here, so there is none.
-        return NO
-    return Condition.maybe("a fragment is judged by source, destination and protocol only")
-
-
 def comment(match: Match, view: View) -> Condition:
     return YES
 

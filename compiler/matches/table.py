@@ -6,7 +6,7 @@ in lower.py. What is not in the table is kept as written, and packets that reach
 
 from __future__ import annotations
 
-from . import args, lower
+from . import args, lower, lower_ipv6
 from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
 
 _O = OptionSpec
@@ -90,16 +90,19 @@ _KNOWN = (
                      _O(("--ahlen",)), _O(("--ahres",), args=(0, 0))), lower=lower.spi, doc="SPI"),
     MatchSpec("esp", (_O(("--espspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),),
               protocols=frozenset({50}), lower=lower.spi, doc="SPI"),
-    MatchSpec("hbh", (_O(("--hbh-len",)), _O(("--hbh-opts",))), V6, lower=lower.hbh, doc="presence"),
-    MatchSpec("dst", (_O(("--dst-len",)), _O(("--dst-opts",))), V6, lower=lower.dst, doc="presence"),
+    MatchSpec("hbh", (_O(("--hbh-len",)), _O(("--hbh-opts",))), V6, lower=lower_ipv6.hbh, doc="presence"),
+    MatchSpec("dst", (_O(("--dst-len",)), _O(("--dst-opts",))), V6, lower=lower_ipv6.dst, doc="presence"),
     MatchSpec("rt", (
         _O(("--rt-type",)), _O(("--rt-segsleft",)), _O(("--rt-len",)), _O(("--rt-0-res",), args=(0, 0)),
         _O(("--rt-0-addrs",)), _O(("--rt-0-not-strict",), args=(0, 0)),
-    ), V6, lower=lower.rt, doc="presence"),
+    ), V6, lower=lower_ipv6.rt, doc="presence"),
+    MatchSpec("ipv6header", (
+        _O(("--header",)), _O(("--soft",), args=(0, 0), negatable=False),
+    ), V6, lower=lower_ipv6.ipv6header, doc="the set of headers, also --soft"),
     MatchSpec("frag", (
         _O(("--fragid",)), _O(("--fraglen",)),
         *(_O((f"--frag{n}",), args=(0, 0)) for n in ("res", "first", "more", "last")),
-    ), V6, lower=lower.frag, doc="never in a whole packet; maybe in a fragment"),
+    ), V6, lower=lower_ipv6.frag, doc="never in a whole packet; maybe in a fragment"),
     MatchSpec("policy", (
         _O(("--dir",)), _O(("--pol",)), _O(("--strict",), args=(0, 0)), _O(("--reqid",)), _O(("--spi",)),
         _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
@@ -130,7 +133,6 @@ _KNOWN = (
     _maybe("mh", "mobility headers"),
     _maybe("srh", "segment routing headers"),
     _maybe("eui64", "an address made from the MAC"),
-    _maybe("ipv6header", "the set of extension headers"),
     _maybe("ipcomp", "IPComp's CPI"),
     _remembers("limit", "counts packets"),
     _remembers("hashlimit", "counts packets by source or destination"),

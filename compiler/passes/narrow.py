@@ -17,7 +17,7 @@ from ..matches.condition import Cube
 from .rebuild import rebuild
 
 #: A hull set with more intervals than this is not refined further: a larger hull is still true.
-MAX_INTERVALS = 512
+MAX_INTERVALS = 64
 
 Hull = dict[str, IntervalSet]
 

@@ -139,7 +139,10 @@ class _Known:
         # As if nothing were undecided: what becomes reachable now is held back by an undecided rule.
         certain = [_without_undecided(d) for d in lists]
         self.held_back = {c for d in certain for item in narrow(d).decisions for c in causes_of(item)}
-        self.undecided = [d.then for x in lists for d in x.decisions if isinstance(d.then, Undecided)]
+        # What takes every packet that gets there stands for all obstacles behind it.
+        found = [(bool(d.when.sets), d.then) for x in lists for d in x.decisions]
+        self.undecided = [t for some, t in found if isinstance(t, Undecided) and not some]
+        self.undecided += [t for some, t in reversed(found) if isinstance(t, Undecided) and some]
 
     def entry(self, cause: Cause, family: str, rule: Rule | None) -> Entry:
         name = rule.target.name if rule and rule.target else ""
@@ -164,7 +167,7 @@ class _Known:
 
     def _blocker(self, cause: Cause) -> str:
         """The undecided rule that takes its packets first."""
-        for then in reversed(self.undecided):
+        for then in self.undecided:
             if then.cause is not None and (not cause.line or then.cause.line < cause.line or cause.policy):
                 return f"line {then.cause.line} may decide its packets first ({then.why})"
         return "earlier rules decide all its packets"

@@ -2,11 +2,11 @@
 
 from xdptables.decisions.hookpath import hook_path
 from xdptables.decisions.model import Accept, Drop, Skip, Undecided
-from xdptables.matches.view import Kind
 from xdptables.decisions.walk import Walk
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST
 from xdptables.intervals import IntervalSet
+from xdptables.matches.view import Kind
 from xdptables.rules.model import Chain, Match, Option, Rule, Ruleset, Table, Target, Variant
 from xdptables.source import Source, Span
 

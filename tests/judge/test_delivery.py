@@ -158,7 +158,8 @@ def test_bad_ip_options_still_get_their_parameter_problem() -> None:
 
 def test_a_redirected_port_stays_reachable() -> None:
     rules = (
-        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 22\nCOMMIT\n"
+        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 8080 -j REDIRECT --to-ports 22\n"
+        "COMMIT\n"
         "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp --dport 8080 -j DROP\nCOMMIT\n"
     )
     with (

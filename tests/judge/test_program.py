@@ -53,7 +53,9 @@ def _loaded(compiled: Compiled, host: HostFacts) -> Iterator[int]:
         os.close(loaded.fd)
 
 
-def _against_interpreter(bench: Bench, rulesets: tuple[Ruleset, ...], sent: Sequence[Frame]) -> tuple[int, int]:
+def _against_interpreter(
+    bench: Bench, rulesets: tuple[Ruleset, ...], sent: Sequence[Frame]
+) -> tuple[int, int]:
     """How many frames XDP drops, and how many more the interpreter would; no frame the other way round."""
     host = bench.facts()
     wrong, dropped, missed = [], 0, 0
@@ -61,7 +63,7 @@ def _against_interpreter(bench: Bench, rulesets: tuple[Ruleset, ...], sent: Sequ
         for frame in sent:
             if len(frame.data) < _XDP_LEAST:
                 continue
-            verdict, data, _ = syscall.test_run(fd, frame.data, ingress_ifindex=bench.pair.server.ifindex)
+            verdict, _, _ = syscall.test_run(fd, frame.data, ingress_ifindex=bench.pair.server.ifindex)
             outcome = interpret(rulesets, frame.data, host, IFNAME)
             certain = outcome.verdict is Verdict.DROP
             dropped += verdict == XDP_DROP

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_a_shared_chain_is_none() -> None:
 def test_long_calls_do_not_overflow() -> None:
     names = [f"C{i}" for i in range(3000)]
     lines = ["*filter", *(f":{n} - [0:0]" for n in names), "-A INPUT -j C0"]
-    lines += [f"-A {a} -j {b}" for a, b in zip(names, names[1:], strict=False)]
+    lines += [f"-A {a} -j {b}" for a, b in pairwise(names)]
     assert read_rulesets(Source("x.v4", "\n".join([*lines, "COMMIT", ""])))
 
 
