@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -74,23 +75,26 @@ def load_command(
 @click.argument("interface", required=False)
 @click.option("--all", "everything", is_flag=True, help="every program of ours, in all namespaces")
 @netns_option
-def unload_command(interface: str | None, everything: bool, netns: str) -> None:
+@json_option
+def unload_command(interface: str | None, everything: bool, netns: str, as_json: bool) -> None:
     """Detach the program from INTERFACE and print what it did."""
     check_privileges()
     if everything == bool(interface):
         raise UserError("name an interface, or say --all")
+    repaired: list[str] = []
     if interface:
-        _say_unloaded(unload_program(interface, netns=netns))
+        ended = [unload_program(interface, netns=netns)]
+    else:
+        ended = [unload_program(state.ifname, netns=state.netns) for state in list_loaded()]
+        repaired = repair()
+    if as_json:
+        click.echo(json.dumps([_status_data(status) for status in ended], indent=2))
         return
-    for state in list_loaded():
-        _say_unloaded(unload_program(state.ifname, netns=state.netns))
-    for line in repair():
+    for status in ended:
+        dropped = _status_data(status)["verdicts"].get("dropped", 0)
+        click.echo(f"unloaded from {status.ifname}: {dropped} packets were dropped")
+    for line in repaired:
         click.echo(line)
-
-
-def _say_unloaded(status: Status) -> None:
-    data = _status_data(status)
-    click.echo(f"unloaded from {status.ifname}: {data['verdicts'].get('dropped', 0)} packets were dropped")
 
 
 @click.command("status")
@@ -176,11 +180,14 @@ def watch_command(interface: str, interval: float, quiet: bool, netns: str) -> N
 @click.argument("interface")
 @netns_option
 @click.option("--findings", "only_findings", is_flag=True, help="what the facts cost, instead of the facts")
-def host_command(interface: str, netns: str, only_findings: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="the findings as JSON too")
+def host_command(interface: str, netns: str, only_findings: bool, as_json: bool) -> None:
     """What is known of this host, as JSON for `compile --host`."""
     with in_netns(netns):
         host = observe(interface)
-    if only_findings:
+    if only_findings and as_json:
+        click.echo(json.dumps([dataclasses.asdict(f) for f in findings(host)], indent=2))
+    elif only_findings:
         for f in findings(host):
             click.echo(
                 f"{f.id} ({f.scope.value}): {f.text}" + (f" | way out: {f.way_out}" if f.way_out else "")
