@@ -27,7 +27,7 @@ from .inputs import read_source
 #: In the order of `enum xt_why` in the program.
 VERDICTS = (
     "dropped", "passed to netfilter", "not IP", "odd header", "other station", "not local", "DHCP",
-    "IP options",
+    "IP options", "known to conntrack", "flow just seen", "conntrack look-ups",
 )  # fmt: skip
 
 netns_option = click.option("--netns", default="", help="name or path of the network namespace")

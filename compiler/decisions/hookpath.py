@@ -77,18 +77,23 @@ def hook_path(
 ) -> tuple[Stop, ...]:
     """`ruleset` is the one of the kind's family; `rulesets` are all of the namespace."""
     tracked = tracks_connections(rulesets, host)
+    if kind.no_entry and (not tracked or host.no_conntrack_lookup):
+        return ()
     base = View(
         kind=kind,
         variant=ruleset.variant,
         interface=host.interface.name or None,
         one_interface=not host.other_interfaces,
         gro=host.interface.gro is not False,
-        conntrack=tracked,
+        tcp_loose=host.tcp_loose,
     )
     here = [f for f in kept if f.concerns(kind.family)]
-    after = _after_conntrack(rulesets, host) if tracked else ""
+    # What a drop would change in a flow does not concern a packet that belongs to none.
+    in_flow = tracked and not kind.no_entry
+    after = _expects(rulesets) if tracked else ""
+    after = after or (_outbound(rulesets, host) if in_flow else "")
     inward = _input(ruleset, rulesets, host, kind)
-    both_ways = _prerouting_reads_state(ruleset) if tracked else ""
+    both_ways = _prerouting_reads_state(ruleset) if in_flow else ""
     stops = []
     for table_name, chain_name in PATH:
         table = ruleset.table(table_name)
@@ -104,16 +109,22 @@ def hook_path(
         reasons += [inward] if is_input else []
         reasons += [_NAT_FIRST] if table_name == "nat" else []
         reasons += [both_ways] if chain_name == "PREROUTING" and not raw else []
-        view = replace(base, hook=chain_name, flow_only=tracked and not raw)
+        flow = tracked and not raw
+        view = replace(base, hook=chain_name, flow_only=flow and in_flow, no_entry=flow and kind.no_entry)
         why = next((r for r in reasons if r), "")
         stops.append(Stop(table_name, chain, view, is_input, not raw, why))
     return tuple(stops)
 
 
-def _after_conntrack(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
-    """Why no drop after conntrack is certain, where connections are tracked."""
+def _expects(rulesets: tuple[Ruleset, ...]) -> str:
+    """A dropped packet would have used the expectation up; an expected one is RELATED."""
     if any(_has_helper(r) for s in rulesets for r in s.rules()):
         return "a connection helper may expect this packet"
+    return ""
+
+
+def _outbound(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
+    """Why a drop in a flow is not certain: what netfilter drops still moves the flow's state."""
     if _reads_state_outbound(rulesets, host):
         return "an outbound chain reads connection state, which a dropped packet would have changed"
     return ""
@@ -131,8 +142,9 @@ def _prerouting_reads_state(ruleset: Ruleset) -> str:
 
 def _input(ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind) -> str:
     """Why no drop in INPUT is certain."""
-    nat = host.nat_entries or any(t.has_nat for t in host.native_tables)
-    if nat or any(s.table("nat") for s in rulesets):
+    # A packet without an entry is no reply to a translated flow; what our rules would translate has passed.
+    native = any(t.has_nat for t in host.native_tables)
+    if native or (not kind.no_entry and (host.nat_entries or any(s.table("nat") for s in rulesets))):
         return "NAT is in use: a reply to a translated flow looks like a packet for this host"
     by_tos = host.tos_rules4 if kind.family is Family.IPV4 else host.tos_rules6
     if by_tos and any(_changes_tos(r) for t in ruleset.tables for r in t.rules()):

@@ -13,6 +13,10 @@ from ..matches.view import Kind
 from .expressions import condition, index_of
 from .plan import Plan
 
+#: How long after a packet has passed its flow is not dropped by a look-up that finds nothing: longer
+#: than a packet stays between XDP and conntrack (docs/semantics.md).
+RECENT_NS = 100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -50,6 +54,8 @@ def generate(plan: Plan) -> str:
         classifiers=classifiers,
         ipv4=families[Family.IPV4],
         ipv6=families[Family.IPV6],
+        gates=any(c.lines for name, c in classifiers.items() if Kind(name).no_entry),
+        recent_ns=RECENT_NS,
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
         fields=plan.fields,

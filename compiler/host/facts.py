@@ -105,6 +105,7 @@ class HostFacts:
     helpers: tuple[str, ...] = ()
     tcp_loose: bool = True  # nf_conntrack_tcp_loose: a lone ACK may be NEW
     conntrack_checksum: bool = True  # nf_conntrack_checksum: a bad checksum is INVALID
+    no_conntrack_lookup: str = ""  # why XDP can't ask conntrack on this kernel
     backends: tuple[str, ...] = ()  # of iptables, with rules: "legacy/ipv4", "nft/ipv6", ...
     # iptables-nft tables that nft changed, "ip/filter: why": native, so among `native_tables` too.
     foreign_tables: tuple[str, ...] = ()

@@ -179,5 +179,17 @@ def pkt_type(words: Words, family: Family) -> int:
     return PKT_TYPES[words[0].lower()]
 
 
+CT_STATES = ("INVALID", "NEW", "ESTABLISHED", "RELATED", "UNTRACKED", "SNAT", "DNAT")
+
+
+def ct_states(words: Words, family: Family) -> frozenset[str]:
+    """A list of states, SNAT and DNAT among them; iptables takes any case."""
+    states = frozenset(part.upper() for part in words[0].split(","))
+    for state in sorted(states):
+        if state not in CT_STATES:
+            raise ValueError(f"{state!r} is no connection state: {', '.join(CT_STATES)}")
+    return states
+
+
 def text(words: Words, family: Family) -> str:
     return words[0]

@@ -6,7 +6,7 @@ in lower.py. What is not in the table is kept as written, and packets that reach
 
 from __future__ import annotations
 
-from . import args, lower, lower_ipv6
+from . import args, lower, lower_ipv6, lower_state
 from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
 
 _O = OptionSpec
@@ -35,6 +35,8 @@ _PORT_LISTS = (
     _O(("--dports", "--destination-ports"), parse=args.port_list),
     _O(("--ports",), parse=args.port_list),
 )
+
+_STATE = "states of packets that conntrack does not know, TCP and UDP; maybe otherwise"
 
 _KNOWN = (
     MatchSpec("ip", (
@@ -108,8 +110,15 @@ _KNOWN = (
         _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
         _O(("--next",), args=(0, 0)),
     ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
-    _maybe("state", "connection state", conntrack=True),
-    _maybe("conntrack", "connection state", conntrack=True),
+    MatchSpec("state", (_O(("--state",), parse=args.ct_states),), reads_conntrack=True,
+              lower=lower_state.state, doc=_STATE),
+    MatchSpec("conntrack", (
+        _O(("--ctstate",), parse=args.ct_states), _O(("--ctproto",)), _O(("--ctorigsrc",)),
+        _O(("--ctorigdst",)),
+        _O(("--ctreplsrc",)), _O(("--ctrepldst",)), _O(("--ctorigsrcport",)), _O(("--ctorigdstport",)),
+        _O(("--ctreplsrcport",)), _O(("--ctrepldstport",)), _O(("--ctstatus",)), _O(("--ctexpire",)),
+        _O(("--ctdir",)),
+    ), reads_conntrack=True, lower=lower_state.state, doc=_STATE + "; other options are maybe"),
     _maybe("connmark", "connection mark", conntrack=True),
     _maybe("connbytes", "connection counters", conntrack=True),
     _maybe("connlabel", "connection labels", conntrack=True),
@@ -182,9 +191,10 @@ _TARGETS = (
     TargetSpec("CT", TargetKind.EFFECT, (
         _O(("--notrack",), args=(0, 0)), _O(("--helper",)), _O(("--zone",)), _O(("--zone-orig",)),
         _O(("--zone-reply",)), _O(("--ctevents",)), _O(("--expevents",)), _O(("--timeout",)),
-    ), harmless_with="--notrack", uses_conntrack=True,
+    ), harmless_with="--notrack", changes=frozenset({"ctstate"}), uses_conntrack=True,
         doc="--notrack: untracked; the rest is left to netfilter"),
-    TargetSpec("NOTRACK", TargetKind.CONTINUE, uses_conntrack=True, doc="untracked"),
+    TargetSpec("NOTRACK", TargetKind.CONTINUE, changes=frozenset({"ctstate"}), uses_conntrack=True,
+               doc="untracked"),
     *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),
     *(_effect(n, "an effect that outlives the packet") for n in
       ("SET", "TEE", "NFQUEUE", "QUEUE", "TARPIT", "RATEEST", "IDLETIMER", "LED", "CLUSTERIP", "SECMARK")),

@@ -26,14 +26,21 @@ class Kind(StrEnum):
     IPV4_FRAGMENT = "ipv4_fragment"
     IPV6 = "ipv6"
     IPV6_FRAGMENT = "ipv6_fragment"
+    # Whole TCP and UDP packets of which conntrack has no entry: asked last, and checked by a look-up.
+    IPV4_NO_ENTRY = "ipv4_no_entry"
+    IPV6_NO_ENTRY = "ipv6_no_entry"
 
     @property
     def family(self) -> Family:
-        return Family.IPV4 if self in (Kind.IPV4, Kind.IPV4_FRAGMENT) else Family.IPV6
+        return Family.IPV4 if self.value.startswith("ipv4") else Family.IPV6
 
     @property
     def is_fragment(self) -> bool:
         return self in (Kind.IPV4_FRAGMENT, Kind.IPV6_FRAGMENT)
+
+    @property
+    def no_entry(self) -> bool:
+        return self in (Kind.IPV4_NO_ENTRY, Kind.IPV6_NO_ENTRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,9 @@ class View:
     `flow_only`: after conntrack on a host that tracks: only fields that are constant in a flow may
     decide, since a drop that treats packets of one flow differently changes the flow's state.
     `one_interface`: no other interface can bring the flow, so `-i` is constant in it too.
+    `no_entry`: after conntrack, which has no entry for the packet: its state is NEW or INVALID, nothing
+    that is done to it moves a flow, and so every field may decide.
+    `tcp_loose`: nf_conntrack_tcp_loose, a lone ACK may start a connection.
     `tainted`: fields that an earlier target may have changed ("mark" included).
     """
 
@@ -53,7 +63,8 @@ class View:
     flow_only: bool = False
     one_interface: bool = True
     gro: bool = True
-    conntrack: bool = False
+    no_entry: bool = False
+    tcp_loose: bool = True
     tainted: frozenset[str] = field(default=frozenset())
 
     @property

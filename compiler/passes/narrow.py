@@ -19,6 +19,9 @@ from .rebuild import rebuild
 #: A hull set with more intervals than this is not refined further: a larger hull is still true.
 MAX_INTERVALS = 64
 
+#: The protocols that conntrack can be asked about: no other packet meets the lists without an entry.
+LOOKED_UP = IntervalSet.of(6, 17)
+
 Hull = dict[str, IntervalSet]
 
 
@@ -26,7 +29,7 @@ def narrow(decisions: DecisionList) -> DecisionList:
     items = decisions.decisions
     width = {name: f.width(decisions.kind.family) for name, f in FIELDS.items()}
     hulls: list[Hull | None] = [None] * (len(items) + 1)
-    hulls[0] = {}
+    hulls[0] = {"proto": LOOKED_UP} if decisions.kind.no_entry else {}
     out: list[Decision | None] = []
     for i, decision in enumerate(items):
         hull = hulls[i]

@@ -130,10 +130,17 @@ class _Known:
 
     def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
         self.slots = set(plan.slots)
+        self.by_itself = {
+            c for d in plan.lists if not d.kind.no_entry for item in d.decisions for c in causes_of(item)
+        }
         self.gave_up = next((d.gave_up for d in lists if d.gave_up), "")
-        fragments_last = sorted(lists, key=lambda d: d.kind.is_fragment, reverse=True)
-        self.notes = {n.cause: n.why for d in fragments_last for n in d.notes}
-        self.whole = {n.cause: n.why for d in lists if not d.kind.is_fragment for n in d.notes}
+        # The list that can drop most is asked last, for packets without a connection: its reasons count.
+        gates = [d for d in lists if d.kind.no_entry and d.reached]
+        asked = gates or [d for d in lists if not d.kind.is_fragment]
+        self.notes = {n.cause: n.why for d in asked for n in d.notes}
+        self.whole = dict(self.notes)
+        self.gated = bool(gates)
+        lists = asked
         self.reached = {key for d in lists for key in d.reached}
         self.reachable = {c for d in lists for item in narrow(d).decisions for c in causes_of(item)}
         # As if nothing were undecided: what becomes reachable now is held back by an undecided rule.
@@ -156,12 +163,14 @@ class _Known:
             return Entry(cause, family, Fate.PASSES if name == "ACCEPT" else Fate.COUNTS)
         if cause in self.slots:
             why = f"in part: {self.whole[cause]}" if cause in self.whole else ""
+            if self.gated and cause not in self.by_itself:
+                why = "; ".join(w for w in ("TCP and UDP that conntrack does not know", why) if w)
             return Entry(cause, family, Fate.OFFLOADED, why, True)
         if cause in self.notes:
             return Entry(cause, family, Fate.LEFT, self.notes[cause], True)
         if cause in self.reachable:
             return Entry(cause, family, Fate.LEFT, "the program would be too large", True)
-        if cause in self.held_back or rule is None:
+        if cause in self.held_back:
             return Entry(cause, family, Fate.LEFT, self._blocker(cause), True)
         return Entry(cause, family, Fate.UNREACHABLE, "earlier rules decide all its packets", True)
 
