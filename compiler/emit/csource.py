@@ -52,6 +52,7 @@ def generate(plan: Plan) -> str:
     }
     return env.get_template("program.c.j2").render(
         classifiers=classifiers,
+        kinds=[kind.value for kind in Kind],
         ipv4=families[Family.IPV4],
         ipv6=families[Family.IPV6],
         gates=any(c.lines for name, c in classifiers.items() if Kind(name).no_entry),

@@ -24,7 +24,9 @@ enum xt_why {
     XT_WHY_NOT_LOCAL,  /* an INPUT drop, for a packet that may not be delivered here */
     XT_WHY_DHCP,       /* read by DHCP clients and servers before any rule */
     XT_WHY_OPTIONS,    /* IP options, which the stack answers before INPUT */
-    XT_WHYS,
+    XT_WHY_KNOWN,      /* conntrack has an entry, or can't be asked */
+    XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
+    XT_LOOKUPS,        /* how often conntrack was asked */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -76,7 +78,6 @@ static __always_inline int xt_count(u32 why, int action)
         *n += 1;
     return action;
 }
-
 static __always_inline u32 xt_classify_ipv6(const struct xt_packet *p)
 {
     /* 2 values of src, each with its rule: drop */
@@ -107,7 +108,6 @@ static __always_inline u32 xt_classify_ipv6(const struct xt_packet *p)
     return XT_PASS;
 }
 
-
 static __always_inline u32 xt_classify_ipv6_fragment(const struct xt_packet *p)
 {
     /* 2 values of src, each with its rule: drop */
@@ -121,7 +121,6 @@ static __always_inline u32 xt_classify_ipv6_fragment(const struct xt_packet *p)
     }
     return XT_PASS;
 }
-
 
 /* The transport header at l4, of which `room` bytes belong to the packet. 0: it is whole, and what the
  * rules need of it is read. A short one passes even where no rule reads it: legacy and nft differ on it. */
@@ -184,14 +183,14 @@ static __always_inline int xt_read_ipv6(struct xt_packet *p, void *l3, void *end
 
     if ((void *)(ip + 1) > end)
         return -1;
-    u32 payload = bpf_ntohs(ip->payload_len);
-    /* A jumbogram says its length elsewhere; longer than what is here: as for IPv4. */
-    if ((bpf_ntohl(ip->flow) >> 28) != 6 || payload == 0 || l3 + 40 + payload > end)
-        return -1;
     p->src_hi = bpf_ntohll(ip->src_hi);
     p->src_lo = bpf_ntohll(ip->src_lo);
     p->dst_hi = bpf_ntohll(ip->dst_hi);
     p->dst_lo = bpf_ntohll(ip->dst_lo);
+    u32 payload = bpf_ntohs(ip->payload_len);
+    /* A jumbogram says its length elsewhere; longer than what is here: as for IPv4. */
+    if ((bpf_ntohl(ip->flow) >> 28) != 6 || payload == 0 || l3 + 40 + payload > end)
+        return -1;
     p->tos = bpf_ntohl(ip->flow) >> 20;
     p->flow = ip->flow;
     p->ttl = ip->hops;
@@ -227,7 +226,6 @@ static __always_inline int xt_read_ipv6(struct xt_packet *p, void *l3, void *end
     p->proto = next;
     return xt_read_l4(p, l3 + at, end, payload + 40 - at);
 }
-
 /* NOT_FWDED covers local, broadcast, multicast and no route at all; FWD_DISABLED an interface that
  * does not forward. Neither alone is proof, so the local routes are asked as well. */
 static __always_inline int xt_fib_says_here(int answer)
@@ -257,6 +255,17 @@ static __always_inline int xt_delivered_ipv6(struct xdp_md *ctx, const struct xt
     __builtin_memcpy((u8 *)fib.ipv6_dst + 8, &lo, 8);
     return xt_fib_says_here(bpf_fib_lookup(ctx, &fib, sizeof(fib), 0));
 }
+/* The end of a packet whose addresses were read, when it is not dropped. */
+static __always_inline int xt_passed(const struct xt_packet *p, u32 why)
+{
+    return xt_count(why, XDP_PASS);
+}
+
+static __always_inline int xt_odd(struct xt_packet *p)
+{
+    p->fragment = 1; /* its ports may be unread */
+    return xt_passed(p, XT_WHY_ODD);
+}
 
 /* The same value, which the verifier no longer knows: else it walks what follows once for each rule. */
 static __always_inline u32 xt_forget(u32 what, u32 noise)
@@ -284,19 +293,30 @@ int xdptables(struct xdp_md *ctx)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
-    u32 what = XT_PASS;
+    u32 what = XT_PASS, gated = 0;
     p->pkttype = !(eth->dst[0] & 1) ? 0 : to == 0xffffffffffffULL ? 1 : 2;
 
     if (eth->proto == bpf_htons(0x0800)) {
         return xt_count(XT_WHY_PASSED, XDP_PASS);
     } else if (eth->proto == bpf_htons(0x86dd)) {
         if (xt_read_ipv6(p, eth + 1, end))
-            return xt_count(XT_WHY_ODD, XDP_PASS);
-        what = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), *mac);
+            return xt_odd(p);
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), *mac);
+        if (alone != XT_PASS) {
+            what = alone;
+            gated = 0;
+        }
         if (what == XT_PASS)
-            return xt_count(XT_WHY_PASSED, XDP_PASS);
-        if ((what & XT_LOCAL) && !xt_delivered_ipv6(ctx, p, *flags))
-            return xt_count(XT_WHY_NOT_LOCAL, XDP_PASS);
+            return xt_passed(p, XT_WHY_PASSED);
+        if (p->proto == 17 && (p->dport == 67 || p->dport == 68))
+            return xt_passed(p, XT_WHY_DHCP);
+        if (what & XT_LOCAL) {
+            if (p->options)
+                return xt_passed(p, XT_WHY_OPTIONS);
+            if (!xt_delivered_ipv6(ctx, p, *flags))
+                return xt_passed(p, XT_WHY_NOT_LOCAL);
+        }
+
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }

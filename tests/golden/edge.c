@@ -24,7 +24,9 @@ enum xt_why {
     XT_WHY_NOT_LOCAL,  /* an INPUT drop, for a packet that may not be delivered here */
     XT_WHY_DHCP,       /* read by DHCP clients and servers before any rule */
     XT_WHY_OPTIONS,    /* IP options, which the stack answers before INPUT */
-    XT_WHYS,
+    XT_WHY_KNOWN,      /* conntrack has an entry, or can't be asked */
+    XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
+    XT_LOOKUPS,        /* how often conntrack was asked */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -80,7 +82,6 @@ static __always_inline int xt_count(u32 why, int action)
         *n += 1;
     return action;
 }
-
 static __always_inline u32 xt_classify_ipv4(const struct xt_packet *p)
 {
     /* 4 values of src, each with its rule: drop */
@@ -694,12 +695,10 @@ at_23:
     return XT_PASS;
 }
 
-
 static __always_inline u32 xt_classify_ipv4_fragment(const struct xt_packet *p)
 {
     return XT_PASS;
 }
-
 
 /* The transport header at l4, of which `room` bytes belong to the packet. 0: it is whole, and what the
  * rules need of it is read. A short one passes even where no rule reads it: legacy and nft differ on it. */
@@ -753,13 +752,13 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
 
     if ((void *)(ip + 1) > end)
         return -1;
+    p->src = bpf_ntohl(ip->src);
+    p->dst = bpf_ntohl(ip->dst);
     u32 header = (ip->version_ihl & 15) * 4;
     u32 total = bpf_ntohs(ip->tot_len);
     /* Longer than what is here: cut off, or a frame in several buffers. */
     if (ip->version_ihl >> 4 != 4 || header < 20 || total < header || l3 + total > end)
         return -1;
-    p->src = bpf_ntohl(ip->src);
-    p->dst = bpf_ntohl(ip->dst);
     p->proto = ip->proto;
     p->tos = ip->tos;
     p->ttl = ip->ttl;
@@ -773,7 +772,6 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
         return 0;
     return xt_read_l4(p, l3 + header, end, total - header);
 }
-
 /* NOT_FWDED covers local, broadcast, multicast and no route at all; FWD_DISABLED an interface that
  * does not forward. Neither alone is proof, so the local routes are asked as well. */
 static __always_inline int xt_fib_says_here(int answer)
@@ -802,6 +800,17 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
     };
     return xt_fib_says_here(bpf_fib_lookup(ctx, &fib, sizeof(fib), 0));
 }
+/* The end of a packet whose addresses were read, when it is not dropped. */
+static __always_inline int xt_passed(const struct xt_packet *p, u32 why)
+{
+    return xt_count(why, XDP_PASS);
+}
+
+static __always_inline int xt_odd(struct xt_packet *p)
+{
+    p->fragment = 1; /* its ports may be unread */
+    return xt_passed(p, XT_WHY_ODD);
+}
 
 /* The same value, which the verifier no longer knows: else it walks what follows once for each rule. */
 static __always_inline u32 xt_forget(u32 what, u32 noise)
@@ -829,23 +838,28 @@ int xdptables(struct xdp_md *ctx)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
-    u32 what = XT_PASS;
+    u32 what = XT_PASS, gated = 0;
     p->pkttype = !(eth->dst[0] & 1) ? 0 : to == 0xffffffffffffULL ? 1 : 2;
 
     if (eth->proto == bpf_htons(0x0800)) {
         if (xt_read_ipv4(p, eth + 1, end))
-            return xt_count(XT_WHY_ODD, XDP_PASS);
-        what = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+            return xt_odd(p);
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+        if (alone != XT_PASS) {
+            what = alone;
+            gated = 0;
+        }
         if (what == XT_PASS)
-            return xt_count(XT_WHY_PASSED, XDP_PASS);
+            return xt_passed(p, XT_WHY_PASSED);
         if (p->proto == 17 && (p->dport == 67 || p->dport == 68))
-            return xt_count(XT_WHY_DHCP, XDP_PASS);
+            return xt_passed(p, XT_WHY_DHCP);
         if (what & XT_LOCAL) {
             if (p->options)
-                return xt_count(XT_WHY_OPTIONS, XDP_PASS);
+                return xt_passed(p, XT_WHY_OPTIONS);
             if (!xt_delivered_ipv4(ctx, p, *flags))
-                return xt_count(XT_WHY_NOT_LOCAL, XDP_PASS);
+                return xt_passed(p, XT_WHY_NOT_LOCAL);
         }
+
     } else if (eth->proto == bpf_htons(0x86dd)) {
         return xt_count(XT_WHY_PASSED, XDP_PASS);
     } else {

@@ -24,7 +24,9 @@ enum xt_why {
     XT_WHY_NOT_LOCAL,  /* an INPUT drop, for a packet that may not be delivered here */
     XT_WHY_DHCP,       /* read by DHCP clients and servers before any rule */
     XT_WHY_OPTIONS,    /* IP options, which the stack answers before INPUT */
-    XT_WHYS,
+    XT_WHY_KNOWN,      /* conntrack has an entry, or can't be asked */
+    XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
+    XT_LOOKUPS,        /* how often conntrack was asked */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -48,10 +50,15 @@ struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
 BPF_ARRAY(xt_config, u64, 4);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
-BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 3);
+BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 4);
 /* slot 0: line 7: -A PREROUTING -s 198.51.100.0/24 -j DROP */
 /* slot 1: line 8: -A PREROUTING -p udp -m multiport --sports 19,1900,11211 -m comment --comment "reflected floods" -j DROP */
 /* slot 2: line 15: -A INPUT -s 203.0.113.0/24 -p tcp -m tcp --dport 25 -j DROP */
+/* slot 3: line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
+/* When a packet of a flow was last passed, by a hash of the flow. */
+#define XT_RECENT_SLOTS 262144
+#define XT_RECENT_NS 100000000ULL
+BPF_ARRAY(xt_recent, u64, XT_RECENT_SLOTS);
 BPF_LPM_TRIE(xt_local4, struct xt_lpm4, u32, 65536);
 BPF_LPM_TRIE(xt_local6, struct xt_lpm6, u32, 65536);
 
@@ -73,7 +80,6 @@ static __always_inline int xt_count(u32 why, int action)
         *n += 1;
     return action;
 }
-
 static __always_inline u32 xt_classify_ipv4(const struct xt_packet *p)
 {
     /* drop, line 7: -A PREROUTING -s 198.51.100.0/24 -j DROP */
@@ -91,7 +97,6 @@ static __always_inline u32 xt_classify_ipv4(const struct xt_packet *p)
     return XT_PASS;
 }
 
-
 static __always_inline u32 xt_classify_ipv4_fragment(const struct xt_packet *p)
 {
     /* drop, line 7: -A PREROUTING -s 198.51.100.0/24 -j DROP */
@@ -101,6 +106,26 @@ static __always_inline u32 xt_classify_ipv4_fragment(const struct xt_packet *p)
     return XT_PASS;
 }
 
+static __always_inline u32 xt_classify_ipv4_no_entry(const struct xt_packet *p)
+{
+    /* drop, line 7: -A PREROUTING -s 198.51.100.0/24 -j DROP */
+    if (((p->src & 0xffffff00U) == 0xc6336400U)) {
+        return XT_DROP(0);
+    }
+    /* drop, line 8: -A PREROUTING -p udp -m multiport --sports 19,1900,11211 -m comment --comment "reflected floods" -j DROP */
+    if ((p->proto == 17U) && ((p->sport == 19U) || (p->sport == 0x76cU) || (p->sport == 0x2bcbU))) {
+        return XT_DROP(1);
+    }
+    /* drop, line 15: -A INPUT -s 203.0.113.0/24 -p tcp -m tcp --dport 25 -j DROP */
+    if ((p->proto == 6U) && (p->dport == 25U) && ((p->src & 0xffffff00U) == 0xcb007100U)) {
+        return XT_LOCAL | XT_DROP(2);
+    }
+    /* drop, line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
+    if ((p->proto == 6U) && (!((p->tcp_flags < 0x102U) ? ((p->tcp_flags < 130U) ? ((p->tcp_flags < 66U) ? ((p->tcp_flags < 34U) ? ((p->tcp_flags == 2U) || (p->tcp_flags == 10U) || (p->tcp_flags == 16U) || (p->tcp_flags == 24U)) : ((p->tcp_flags == 34U) || (p->tcp_flags == 42U) || (p->tcp_flags == 48U) || (p->tcp_flags == 56U))) : ((p->tcp_flags < 98U) ? ((p->tcp_flags == 66U) || (p->tcp_flags == 74U) || (p->tcp_flags == 80U) || (p->tcp_flags == 88U)) : ((p->tcp_flags == 98U) || (p->tcp_flags == 106U) || (p->tcp_flags == 112U) || (p->tcp_flags == 120U)))) : ((p->tcp_flags < 194U) ? ((p->tcp_flags < 162U) ? ((p->tcp_flags == 130U) || (p->tcp_flags == 138U) || (p->tcp_flags == 144U) || (p->tcp_flags == 152U)) : ((p->tcp_flags == 162U) || (p->tcp_flags == 170U) || (p->tcp_flags == 176U) || (p->tcp_flags == 184U))) : ((p->tcp_flags < 226U) ? ((p->tcp_flags == 194U) || (p->tcp_flags == 202U) || (p->tcp_flags == 208U) || (p->tcp_flags == 216U)) : ((p->tcp_flags == 226U) || (p->tcp_flags == 234U) || (p->tcp_flags == 240U) || (p->tcp_flags == 248U))))) : ((p->tcp_flags < 0x182U) ? ((p->tcp_flags < 0x142U) ? ((p->tcp_flags < 0x122U) ? (((p->tcp_flags & 0x1feU) == 0x102U) || ((p->tcp_flags & 0x1feU) == 0x10aU) || ((p->tcp_flags & 0x1feU) == 0x110U) || ((p->tcp_flags & 0x1feU) == 0x118U)) : (((p->tcp_flags & 0x1feU) == 0x122U) || ((p->tcp_flags & 0x1feU) == 0x12aU) || ((p->tcp_flags & 0x1feU) == 0x130U) || ((p->tcp_flags & 0x1feU) == 0x138U))) : ((p->tcp_flags < 0x162U) ? (((p->tcp_flags & 0x1feU) == 0x142U) || ((p->tcp_flags & 0x1feU) == 0x14aU) || ((p->tcp_flags & 0x1feU) == 0x150U) || ((p->tcp_flags & 0x1feU) == 0x158U)) : (((p->tcp_flags & 0x1feU) == 0x162U) || ((p->tcp_flags & 0x1feU) == 0x16aU) || ((p->tcp_flags & 0x1feU) == 0x170U) || ((p->tcp_flags & 0x1feU) == 0x178U)))) : ((p->tcp_flags < 0x1c2U) ? ((p->tcp_flags < 0x1a2U) ? (((p->tcp_flags & 0x1feU) == 0x182U) || ((p->tcp_flags & 0x1feU) == 0x18aU) || ((p->tcp_flags & 0x1feU) == 0x190U) || ((p->tcp_flags & 0x1feU) == 0x198U)) : (((p->tcp_flags & 0x1feU) == 0x1a2U) || ((p->tcp_flags & 0x1feU) == 0x1aaU) || ((p->tcp_flags & 0x1feU) == 0x1b0U) || ((p->tcp_flags & 0x1feU) == 0x1b8U))) : ((p->tcp_flags < 0x1e2U) ? (((p->tcp_flags & 0x1feU) == 0x1c2U) || ((p->tcp_flags & 0x1feU) == 0x1caU) || ((p->tcp_flags & 0x1feU) == 0x1d0U) || ((p->tcp_flags & 0x1feU) == 0x1d8U)) : (((p->tcp_flags & 0x1feU) == 0x1e2U) || ((p->tcp_flags & 0x1feU) == 0x1eaU) || ((p->tcp_flags & 0x1feU) == 0x1f0U) || ((p->tcp_flags & 0x1feU) == 0x1f8U)))))))) {
+        return XT_LOCAL | XT_DROP(3);
+    }
+    return XT_PASS;
+}
 
 /* The transport header at l4, of which `room` bytes belong to the packet. 0: it is whole, and what the
  * rules need of it is read. A short one passes even where no rule reads it: legacy and nft differ on it. */
@@ -112,6 +137,7 @@ static __always_inline int xt_read_l4(struct xt_packet *p, void *l4, void *end, 
     case 6:
         if (room < 20 || (void *)(b + 20) > end || (b[12] >> 4) * 4 < 20 || (b[12] >> 4) * 4 > room)
             return -1;
+        p->tcp_flags = b[13] | (room > (b[12] >> 4) * 4 ? 0x100 : 0);
         break;
     case 17:
     case 136:
@@ -152,13 +178,13 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
 
     if ((void *)(ip + 1) > end)
         return -1;
+    p->src = bpf_ntohl(ip->src);
+    p->dst = bpf_ntohl(ip->dst);
     u32 header = (ip->version_ihl & 15) * 4;
     u32 total = bpf_ntohs(ip->tot_len);
     /* Longer than what is here: cut off, or a frame in several buffers. */
     if (ip->version_ihl >> 4 != 4 || header < 20 || total < header || l3 + total > end)
         return -1;
-    p->src = bpf_ntohl(ip->src);
-    p->dst = bpf_ntohl(ip->dst);
     p->proto = ip->proto;
     p->tos = ip->tos;
     p->ttl = ip->ttl;
@@ -172,7 +198,6 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
         return 0;
     return xt_read_l4(p, l3 + header, end, total - header);
 }
-
 /* NOT_FWDED covers local, broadcast, multicast and no route at all; FWD_DISABLED an interface that
  * does not forward. Neither alone is proof, so the local routes are asked as well. */
 static __always_inline int xt_fib_says_here(int answer)
@@ -201,6 +226,107 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
     };
     return xt_fib_says_here(bpf_fib_lookup(ctx, &fib, sizeof(fib), 0));
 }
+/* Kernel functions, by numbers that the loader replaces (kernel/kfuncs.py). */
+static void *(*xt_ct_lookup)(struct xdp_md *, void *, u32, void *, u32) = (void *)0x70000001;
+static void (*xt_ct_release)(void *) = (void *)0x70000002;
+
+struct xt_ct_opts { s32 netns_id, error; u8 l4proto, dir, reserved[2]; };
+struct xt_tuple4 { __be32 src, dst; __be16 sport, dport; };
+struct xt_tuple6 { __be64 src_hi, src_lo, dst_hi, dst_lo; __be16 sport, dport; } __attribute__((packed));
+
+static __always_inline int xt_has_entry_kind(const struct xt_packet *p)
+{
+    return !p->fragment && (p->proto == 6 || p->proto == 17);
+}
+
+static __always_inline u64 xt_end(u64 hi, u64 lo, u32 port)
+{
+    u64 h = (hi * 0x9e3779b97f4a7c15ULL ^ lo) * 0xff51afd7ed558ccdULL + port;
+    return (h ^ h >> 32) * 0xc4ceb9fe1a85ec53ULL;
+}
+
+/* The slot of a flow, the same in both directions. `any`: of all flows between the two addresses. */
+static __always_inline u32 xt_flow(const struct xt_packet *p, int any)
+{
+    u64 h = xt_end(p->src_hi ^ p->src, p->src_lo, any ? 0 : p->sport) +
+            xt_end(p->dst_hi ^ p->dst, p->dst_lo, any ? 0 : p->dport);
+    return (h ^ h >> 32 ^ (any ? 0 : p->proto)) & (XT_RECENT_SLOTS - 1);
+}
+
+/* Passed up: until it has reached conntrack, a look-up does not find what it makes there. A fragment,
+ * or a packet that was not read to its end, counts for every flow between its addresses. */
+static __always_inline void xt_remember(const struct xt_packet *p)
+{
+    if (p->proto != 6 && p->proto != 17 && !p->fragment)
+        return;
+    u32 slot = xt_flow(p, p->fragment);
+    u64 *at = xt_recent.lookup(&slot);
+    if (at)
+        *at = bpf_ktime_get_ns();
+}
+
+static __always_inline int xt_is_recent(const struct xt_packet *p, int any, u64 now)
+{
+    u32 slot = xt_flow(p, any);
+    u64 *at = xt_recent.lookup(&slot);
+    return !at || now - *at < XT_RECENT_NS;
+}
+
+/* 0 only when conntrack says that it has no entry for the packet (-ENOENT). */
+static __always_inline int xt_known(struct xdp_md *ctx, const struct xt_packet *p, int ipv6)
+{
+    struct xt_ct_opts opts = {.netns_id = -1, .l4proto = p->proto};
+    void *entry;
+
+    if (ipv6) {
+        struct xt_tuple6 t = {
+            .src_hi = bpf_htonll(p->src_hi), .src_lo = bpf_htonll(p->src_lo),
+            .dst_hi = bpf_htonll(p->dst_hi), .dst_lo = bpf_htonll(p->dst_lo),
+            .sport = bpf_htons(p->sport), .dport = bpf_htons(p->dport),
+        };
+        entry = xt_ct_lookup(ctx, &t, sizeof(t), &opts, sizeof(opts));
+    } else {
+        struct xt_tuple4 t = {
+            .src = bpf_htonl(p->src), .dst = bpf_htonl(p->dst),
+            .sport = bpf_htons(p->sport), .dport = bpf_htons(p->dport),
+        };
+        entry = xt_ct_lookup(ctx, &t, sizeof(t), &opts, sizeof(opts));
+    }
+    xt_count(XT_LOOKUPS, 0);
+    if (entry) {
+        xt_ct_release(entry);
+        return 1;
+    }
+    return opts.error != -2;
+}
+
+/* Whether one of its flow may be on its way to conntrack still. Asked after conntrack was: what passes
+ * meanwhile is stamped before it can be known there. */
+static __always_inline int xt_under_way(const struct xt_packet *p)
+{
+    u64 now = bpf_ktime_get_ns();
+    u32 two = 2;
+    u64 *first = xt_config.lookup(&two);
+
+    if (!first)
+        return 1;
+    if (!*first) /* what was on its way before this program was attached has no stamp */
+        *first = now;
+    return now - *first < XT_RECENT_NS || xt_is_recent(p, 0, now) || xt_is_recent(p, 1, now);
+}
+
+/* The end of a packet whose addresses were read, when it is not dropped. */
+static __always_inline int xt_passed(const struct xt_packet *p, u32 why)
+{
+    xt_remember(p);
+    return xt_count(why, XDP_PASS);
+}
+
+static __always_inline int xt_odd(struct xt_packet *p)
+{
+    p->fragment = 1; /* its ports may be unread */
+    return xt_passed(p, XT_WHY_ODD);
+}
 
 /* The same value, which the verifier no longer knows: else it walks what follows once for each rule. */
 static __always_inline u32 xt_forget(u32 what, u32 noise)
@@ -228,28 +354,44 @@ int xdptables(struct xdp_md *ctx)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
-    u32 what = XT_PASS;
+    u32 what = XT_PASS, gated = 0;
     p->pkttype = !(eth->dst[0] & 1) ? 0 : to == 0xffffffffffffULL ? 1 : 2;
 
     if (eth->proto == bpf_htons(0x0800)) {
         if (xt_read_ipv4(p, eth + 1, end))
-            return xt_count(XT_WHY_ODD, XDP_PASS);
-        what = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+            return xt_odd(p);
+        /* What drops without an entry only is dropped after a look at conntrack; what drops in any case is not. */
+        if (xt_has_entry_kind(p)) {
+            what = xt_forget(xt_classify_ipv4_no_entry(p), *mac);
+            if (what == XT_PASS)
+                return xt_passed(p, XT_WHY_PASSED);
+            gated = 1;
+        }
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+        if (alone != XT_PASS) {
+            what = alone;
+            gated = 0;
+        }
         if (what == XT_PASS)
-            return xt_count(XT_WHY_PASSED, XDP_PASS);
+            return xt_passed(p, XT_WHY_PASSED);
         if (p->proto == 17 && (p->dport == 67 || p->dport == 68))
-            return xt_count(XT_WHY_DHCP, XDP_PASS);
+            return xt_passed(p, XT_WHY_DHCP);
         if (what & XT_LOCAL) {
             if (p->options)
-                return xt_count(XT_WHY_OPTIONS, XDP_PASS);
+                return xt_passed(p, XT_WHY_OPTIONS);
             if (!xt_delivered_ipv4(ctx, p, *flags))
-                return xt_count(XT_WHY_NOT_LOCAL, XDP_PASS);
+                return xt_passed(p, XT_WHY_NOT_LOCAL);
         }
+        if (gated && xt_known(ctx, p, 0))
+            return xt_passed(p, XT_WHY_KNOWN);
+
     } else if (eth->proto == bpf_htons(0x86dd)) {
         return xt_count(XT_WHY_PASSED, XDP_PASS);
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
+    if (gated && xt_under_way(p))
+        return xt_passed(p, XT_WHY_RECENT);
     u32 slot = (what & ~XT_LOCAL) - 1;
     struct xt_counter *n = xt_rules.lookup(&slot);
     if (n) {
