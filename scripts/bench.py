@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from xdptables.host.observe import observe
-from xdptables.kernel import maps, syscall
+from xdptables.kernel import kfuncs, maps, syscall
 from xdptables.kernel.compile import compile_program
 from xdptables.kernel.errors import KernelError
 from xdptables.kernel.netns import in_netns
@@ -66,7 +66,7 @@ def measure(table: Table, name: str, chain: str, count: int) -> None:
     begin = time.perf_counter()
     compiled = compile_rules(read_rulesets(Source("bench", rules(name, chain, blocked))), host)
     program = compile_program(compiled.c_text)
-    fd = syscall.prog_load(program.instructions, program.license).fd
+    fd = kfuncs.load(program.instructions, program.license).fd
     took = time.perf_counter() - begin
     try:
         maps.fill(program.maps, host)

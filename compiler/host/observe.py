@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 
+from ..kernel.kfuncs import why_no_conntrack_lookup
 from ..source import UserError
 from . import (
     addresses,
@@ -71,6 +72,7 @@ def observe(ifname: str) -> HostFacts:
         helpers=(*helpers, *tracked.helpers),
         tcp_loose=switches.tcp_loose,
         conntrack_checksum=switches.conntrack_checksum,
+        no_conntrack_lookup=why_no_conntrack_lookup(),
         backends=tuple(f"{d.variant}/{d.family}" for d in kept),
         foreign_tables=tuple(f"{_NFT_FAMILY[d.family]}/{n}: {why}" for d in dumps for n, why in d.foreign),
         native_tables=native,

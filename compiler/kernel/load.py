@@ -11,7 +11,7 @@ from typing import Any
 
 from ..host.facts import HostFacts
 from ..source import UserError
-from . import attach, maps, pins, state, syscall
+from . import attach, kfuncs, maps, pins, state, syscall
 from .attach import AttachResult
 from .compile import CompiledProgram, compile_program
 from .errors import KernelError
@@ -76,7 +76,7 @@ def load_program(
 def _load(
     program: CompiledProgram, host: HostFacts, fill: Callable[[Mapping[str, int]], None] | None
 ) -> tuple[int, bool]:
-    loaded = syscall.prog_load(program.instructions, program.license)
+    loaded = kfuncs.load(program.instructions, program.license)
     try:
         maps.fill(program.maps, host)
         if fill:

@@ -22,6 +22,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 1, 2, 3, 4, 5, 6, 7
 _TEST_RUN, _PROG_BY_ID, _MAP_BY_ID, _INFO, _UPDATE_BATCH = 10, 13, 14, 15, 26
+_BTF_BY_ID, _BTF_NEXT_ID = 19, 23
 _TYPE_XDP, _ATTACH_XDP, _XDP_HAS_FRAGS = 6, 37, 1 << 5
 _LOG_SIZE = 16 << 20
 
@@ -199,6 +200,37 @@ def prog_fd_by_id(prog_id: int) -> int:
 
 def map_fd_by_id(map_id: int) -> int:
     return _bpf(_MAP_BY_ID, struct.pack("=III", map_id, 0, 0))
+
+
+def btf_ids() -> Iterator[int]:
+    """Of all BTF objects: the kernel's, its modules' and programs'."""
+    number = 0
+    while True:
+        attr = _bytes(struct.pack("=III", number, 0, 0))
+        try:
+            _bpf(_BTF_NEXT_ID, attr)
+        except FileNotFoundError:
+            return
+        number = struct.unpack_from("=I", attr.raw, 4)[0]
+        yield number
+
+
+def btf_fd_by_id(btf_id: int) -> int:
+    return _bpf(_BTF_BY_ID, struct.pack("=III", btf_id, 0, 0))
+
+
+def btf_name(fd: int) -> tuple[str, bool]:
+    """Its name, and whether it is the kernel's own (vmlinux, or a module's by the module's name)."""
+    name = ctypes.create_string_buffer(64)
+    raw = _info(fd, struct.pack("=QIIQII", 0, 0, 0, _address(name), len(name), 0), 32 + 8)
+    return name.value.decode(errors="replace"), bool(struct.unpack_from("=I", raw, 28)[0])
+
+
+def btf_blob(fd: int) -> bytes:
+    size = struct.unpack_from("=I", _info(fd, b"", 40), 8)[0]
+    blob = ctypes.create_string_buffer(size)
+    _info(fd, struct.pack("=QI", _address(blob), size), 40)
+    return blob.raw
 
 
 def obj_pin(fd: int, path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.command import EXAMPLES, fine
 from rules import corpus
-from xdptables.kernel import syscall
+from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
 
 DUMPS = corpus.files("rulesets")
@@ -23,7 +23,7 @@ def taken_by_the_kernel(c_text: str) -> None:
     if c_text in _taken:
         return
     program = compile_program(c_text)
-    os.close(syscall.prog_load(program.instructions, program.license).fd)
+    os.close(kfuncs.load(program.instructions, program.license).fd)
     _taken.add(c_text)
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cli.command import fine
-from xdptables.kernel import syscall
+from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
 
 HOSTILE = [
@@ -58,7 +58,7 @@ def test_the_code_is_that_of_harmless_names() -> None:
 def test_the_kernel_takes_it() -> None:
     done = fine("compile", "-", "-i", "eth0", "--dry-run", input=rules(HOSTILE, CHAINS))
     program = compile_program(done.stdout)
-    os.close(syscall.prog_load(program.instructions, program.license).fd)
+    os.close(kfuncs.load(program.instructions, program.license).fd)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])

@@ -11,7 +11,7 @@ import pytest
 
 from xdptables.emit import plan
 from xdptables.host.facts import ASSUMPTIONS
-from xdptables.kernel import syscall
+from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
 from xdptables.pipeline import Compiled, compile_rules
 from xdptables.rules.reader import read_rulesets
@@ -65,4 +65,4 @@ def test_the_kernel_takes_a_full_program(kind: str) -> None:
     done = compile_rules(read_rulesets(Source("many", many(kind))), HOST)
     assert len(done.plan.slots) > 400
     program = compile_program(done.c_text)
-    os.close(syscall.prog_load(program.instructions, program.license).fd)
+    os.close(kfuncs.load(program.instructions, program.license).fd)

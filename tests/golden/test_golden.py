@@ -15,7 +15,7 @@ from rich.console import Console
 
 from xdptables.fields import Family
 from xdptables.host.facts import ASSUMPTIONS
-from xdptables.kernel import syscall
+from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
 from xdptables.pipeline import Compiled, compile_rules
 from xdptables.report.text import show
@@ -68,4 +68,4 @@ def test_the_same_text_whatever_the_hash_seed() -> None:
 @each_example
 def test_the_kernel_takes_it(path: Path) -> None:
     program = compile_program((HERE / f"{path.stem}.c").read_text())
-    os.close(syscall.prog_load(program.instructions, program.license).fd)
+    os.close(kfuncs.load(program.instructions, program.license).fd)

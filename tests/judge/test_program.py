@@ -19,7 +19,7 @@ from judge.random_rules import random_rules
 from judge.rulesets import RULESETS, parts, single
 from xdptables.fields import Family
 from xdptables.host.facts import HostFacts
-from xdptables.kernel import maps, syscall
+from xdptables.kernel import kfuncs, maps, syscall
 from xdptables.kernel.compile import compile_program
 from xdptables.kernel.load import load_program, unload_program
 from xdptables.pipeline import Compiled, compile_rules
@@ -45,7 +45,7 @@ def _frames(family: Family, rulesets: Sequence[Ruleset]) -> list[Frame]:
 @contextlib.contextmanager
 def _loaded(compiled: Compiled, host: HostFacts) -> Iterator[int]:
     program = compile_program(compiled.c_text)
-    loaded = syscall.prog_load(program.instructions, program.license, name="xdptables")
+    loaded = kfuncs.load(program.instructions, program.license, name="xdptables")
     try:
         maps.fill(program.maps, host)
         yield loaded.fd

@@ -13,7 +13,19 @@ import pytest
 
 from netns import NetnsPair
 from xdptables.host.facts import HostFacts
-from xdptables.kernel import attach, compile, load, netlink, netns, pins, settle, state, status, syscall
+from xdptables.kernel import (
+    attach,
+    compile,
+    kfuncs,
+    load,
+    netlink,
+    netns,
+    pins,
+    settle,
+    state,
+    status,
+    syscall,
+)
 from xdptables.kernel.errors import KernelError
 from xdptables.source import UserError
 
@@ -42,7 +54,7 @@ def attached(pair: NetnsPair) -> dict[str, int]:
 def attach_other(pair: NetnsPair, flags: int = netlink.DRV_MODE) -> int:
     """A program of someone else's on the server's device; returns its id."""
     compiled = compile.compile_program("int xdptables(struct xdp_md *ctx) { return XDP_PASS; }")
-    fd = syscall.prog_load(compiled.instructions, compiled.license, name="other").fd
+    fd = kfuncs.load(compiled.instructions, compiled.license, name="other").fd
     with pair.enter(pair.server):
         netlink.set_xdp(pair.server.ifindex, fd, flags)
     return syscall.prog_info(fd).id

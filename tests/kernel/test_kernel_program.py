@@ -12,7 +12,7 @@ import program
 import pytest
 
 from xdptables.host.facts import HostFacts, InterfaceFacts
-from xdptables.kernel import maps, pins, syscall
+from xdptables.kernel import kfuncs, maps, pins, syscall
 from xdptables.kernel.compile import CompiledProgram, compile_program
 from xdptables.kernel.errors import KernelError
 
@@ -31,7 +31,7 @@ class Loaded:
 @pytest.fixture
 def loaded() -> Iterator[Loaded]:
     compiled = compile_program(program.text())
-    fd = syscall.prog_load(compiled.instructions, compiled.license).fd
+    fd = kfuncs.load(compiled.instructions, compiled.license).fd
     yield Loaded(compiled, fd)
     os.close(fd)
 
@@ -143,7 +143,7 @@ def test_compiler_errors_are_ours() -> None:
 def test_verifier_errors_are_summarised() -> None:
     compiled = compile_program("int xdptables(struct xdp_md *ctx) { return *(int *)(long)ctx->data; }")
     with pytest.raises(KernelError, match="refuses the program") as caught:
-        syscall.prog_load(compiled.instructions, compiled.license)
+        kfuncs.load(compiled.instructions, compiled.license)
     assert "invalid access to packet" in caught.value.log
     assert len(caught.value.log.splitlines()) <= 26
 
