@@ -111,6 +111,7 @@ def hook_path(
         reasons += [both_ways] if chain_name == "PREROUTING" and not raw else []
         flow = tracked and not raw
         view = replace(base, hook=chain_name, flow_only=flow and in_flow, no_entry=flow and kind.no_entry)
+        view = replace(view, before_conntrack=raw)
         why = next((r for r in reasons if r), "")
         stops.append(Stop(table_name, chain, view, is_input, not raw, why))
     return tuple(stops)

@@ -9,10 +9,11 @@ meets them, so states sorted by position are in topological order, and every ski
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import total_ordering
 
 from ..matches.condition import EVERYTHING, Condition, Cube, Region
+from ..matches.lower_state import never_new, tells_new_from_invalid
 from ..matches.lowering import lower_match
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
@@ -26,25 +27,31 @@ from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, S
 SPARE_STATES, STATES_A_RULE = 20_000, 4
 #: Worlds at once: as many places as a packet may be at.
 MAX_WORLDS = 16
+UNTRACKS = frozenset({"CT", "NOTRACK"})
 
 
 @total_ordering
 @dataclass(frozen=True, slots=True)
 class Position:
     """`path`: the stop's index, then the rule's index in each chain from the base chain inwards;
-    lexicographic order is the order of the walk. `chains`: the name of each, and whether by goto."""
+    lexicographic order is the order of the walk. `chains`: the name of each, and whether by goto.
+    `ctstate`: the connection state that holds in this world, "" where nothing is assumed."""
 
     path: tuple[int, ...]
     chains: tuple[tuple[str, bool], ...]
+    ctstate: str = ""
 
     def __lt__(self, other: Position) -> bool:
-        return (self.path, self.chains) < (other.path, other.chains)
+        return (self.path, self.chains, self.ctstate) < (other.path, other.chains, other.ctstate)
 
     def next(self) -> Position:
-        return Position((*self.path[:-1], self.path[-1] + 1), self.chains)
+        return Position((*self.path[:-1], self.path[-1] + 1), self.chains, self.ctstate)
 
     def enter(self, chain: str, goto: bool) -> Position:
-        return Position((*self.path, 0), (*self.chains, (chain, goto)))
+        return Position((*self.path, 0), (*self.chains, (chain, goto)), self.ctstate)
+
+    def when(self, ctstate: str) -> Position:
+        return Position(self.path, self.chains, ctstate)
 
     def leave(self) -> Position | None:
         """Back to the rule after the call; a chain entered by goto returns for its caller. None: the
@@ -54,7 +61,7 @@ class Position:
             was_goto = chains[-1][1]
             path, chains = path[:-1], chains[:-1]
             if not was_goto:
-                return Position((*path[:-1], path[-1] + 1), chains)
+                return Position((*path[:-1], path[-1] + 1), chains, self.ctstate)
         return None
 
 
@@ -113,8 +120,8 @@ class Walk:
                     heapq.heappush(waiting, step.then)
         return DecisionList(self.kind, _lay_out(blocks), tuple(self.notes), gave_up, frozenset(self.reached))
 
-    def _start(self, stop: int) -> Position:
-        return Position((stop, 0), ((self.stops[stop].chain.name, False),))
+    def _start(self, stop: int, ctstate: str = "") -> Position:
+        return Position((stop, 0), ((self.stops[stop].chain.name, False),), ctstate)
 
     # -- one state -------------------------------------------------------------------------------
 
@@ -147,7 +154,9 @@ class Walk:
     ) -> list[_Step]:
         self.reached.add((stop.table, chain.name, rule.number))
         cause = Cause(stop.table, chain.name, rule)
-        view = stop.view.without(self.tainted)
+        view = stop.view.without(self.tainted).when(at.ctstate)
+        if any(m.known and tells_new_from_invalid(m, view) for m in rule.matches):
+            return self._two_states(state, at, view)
         steps: list[_Step] = []
         condition = Condition()
         for match in rule.matches:
@@ -192,6 +201,9 @@ class Walk:
         assert rule.target is not None
         spec = TARGETS.get(rule.target.name)
         harmless = spec is not None and rule.target.option(spec.harmless_with) is not None
+        if rule.target.name in UNTRACKS and harmless:
+            untracked = self._moved(state, at.next().when("UNTRACKED"))
+            return self._both([], state, at, condition, untracked, onward)
         if spec is not None and (harmless or spec.kind is TargetKind.CONTINUE):
             self.tainted |= spec.changes  # positions are met in order: this holds for all later ones
             return [_Step(EVERYTHING, onward)]
@@ -205,6 +217,13 @@ class Walk:
         if rule.target is not None and rule.target.name in ("DROP", "REJECT"):
             self._note(cause, why)
         return [_Step(condition.may, Undecided(why, cause)), _Step(EVERYTHING, self._moved(state, at.next()))]
+
+    def _two_states(self, state: State, at: Position, view: View) -> list[_Step]:
+        """From here on one world for NEW and one for INVALID; some packets start no connection."""
+        others = state.worlds[1:]
+        invalid = replace(state, worlds=tuple(sorted({*others, at.when("INVALID")})))
+        both = replace(state, worlds=tuple(sorted({*others, at.when("INVALID"), at.when("NEW")})))
+        return [_Step(never_new(view), invalid), _Step(EVERYTHING, both)]
 
     # -- moving worlds ---------------------------------------------------------------------------
 
@@ -236,7 +255,7 @@ class Walk:
         """This table's base chain ends; the next table goes on, or the packet is accepted."""
         following = at.path[0] + 1
         if following < len(self.stops):
-            return self._moved(state, self._start(following))
+            return self._moved(state, self._start(following, at.ctstate))
         if len(state.worlds) > 1 or state.local or state.after_conntrack:
             return Undecided("one way through the rules accepts", cause)
         return Accept(cause)

@@ -191,10 +191,9 @@ _TARGETS = (
     TargetSpec("CT", TargetKind.EFFECT, (
         _O(("--notrack",), args=(0, 0)), _O(("--helper",)), _O(("--zone",)), _O(("--zone-orig",)),
         _O(("--zone-reply",)), _O(("--ctevents",)), _O(("--expevents",)), _O(("--timeout",)),
-    ), harmless_with="--notrack", changes=frozenset({"ctstate"}), uses_conntrack=True,
+    ), harmless_with="--notrack", uses_conntrack=True,
         doc="--notrack: untracked; the rest is left to netfilter"),
-    TargetSpec("NOTRACK", TargetKind.CONTINUE, changes=frozenset({"ctstate"}), uses_conntrack=True,
-               doc="untracked"),
+    TargetSpec("NOTRACK", TargetKind.CONTINUE, uses_conntrack=True, doc="untracked"),
     *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),
     *(_effect(n, "an effect that outlives the packet") for n in
       ("SET", "TEE", "NFQUEUE", "QUEUE", "TARPIT", "RATEEST", "IDLETIMER", "LED", "CLUSTERIP", "SECMARK")),

@@ -53,6 +53,8 @@ class View:
     `no_entry`: after conntrack, which has no entry for the packet: its state is NEW or INVALID, nothing
     that is done to it moves a flow, and so every field may decide.
     `tcp_loose`: nf_conntrack_tcp_loose, a lone ACK may start a connection.
+    `before_conntrack`: in raw, where a packet has no connection yet.
+    `ctstate`: the state of its connection where that is known: NEW, INVALID or UNTRACKED.
     `tainted`: fields that an earlier target may have changed ("mark" included).
     """
 
@@ -65,6 +67,8 @@ class View:
     gro: bool = True
     no_entry: bool = False
     tcp_loose: bool = True
+    before_conntrack: bool = False
+    ctstate: str = ""
     tainted: frozenset[str] = field(default=frozenset())
 
     @property
@@ -73,6 +77,12 @@ class View:
 
     def without(self, fields: frozenset[str]) -> View:
         return self if fields <= self.tainted else replace(self, tainted=self.tainted | fields)
+
+    def when(self, ctstate: str) -> View:
+        """In a world where this is the state. What is not tracked is in no flow."""
+        if ctstate == self.ctstate:
+            return self
+        return replace(self, ctstate=ctstate, flow_only=self.flow_only and ctstate != "UNTRACKED")
 
     def unreadable(self, name: str) -> str:
         """Why a test of this field is maybe here; "" when it is certain."""

@@ -94,6 +94,10 @@ static __always_inline u32 xt_classify_ipv4(const struct xt_packet *p)
     if ((p->proto == 6U) && (p->dport == 25U) && ((p->src & 0xffffff00U) == 0xcb007100U)) {
         return XT_LOCAL | XT_DROP(2);
     }
+    /* drop, line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
+    if ((p->proto == 1U) && (((!(p->icmp < 0x900U)) && (p->icmp < 0xb00U)) || ((!(p->icmp < 0x1300U))))) {
+        return XT_LOCAL | XT_DROP(3);
+    }
     return XT_PASS;
 }
 
@@ -120,10 +124,14 @@ static __always_inline u32 xt_classify_ipv4_no_entry(const struct xt_packet *p)
     if ((p->proto == 6U) && (p->dport == 25U) && ((p->src & 0xffffff00U) == 0xcb007100U)) {
         return XT_LOCAL | XT_DROP(2);
     }
-    /* drop, line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
     if ((p->proto == 6U) && (!((p->tcp_flags < 0x102U) ? ((p->tcp_flags < 130U) ? ((p->tcp_flags < 66U) ? ((p->tcp_flags < 34U) ? ((p->tcp_flags == 2U) || (p->tcp_flags == 10U) || (p->tcp_flags == 16U) || (p->tcp_flags == 24U)) : ((p->tcp_flags == 34U) || (p->tcp_flags == 42U) || (p->tcp_flags == 48U) || (p->tcp_flags == 56U))) : ((p->tcp_flags < 98U) ? ((p->tcp_flags == 66U) || (p->tcp_flags == 74U) || (p->tcp_flags == 80U) || (p->tcp_flags == 88U)) : ((p->tcp_flags == 98U) || (p->tcp_flags == 106U) || (p->tcp_flags == 112U) || (p->tcp_flags == 120U)))) : ((p->tcp_flags < 194U) ? ((p->tcp_flags < 162U) ? ((p->tcp_flags == 130U) || (p->tcp_flags == 138U) || (p->tcp_flags == 144U) || (p->tcp_flags == 152U)) : ((p->tcp_flags == 162U) || (p->tcp_flags == 170U) || (p->tcp_flags == 176U) || (p->tcp_flags == 184U))) : ((p->tcp_flags < 226U) ? ((p->tcp_flags == 194U) || (p->tcp_flags == 202U) || (p->tcp_flags == 208U) || (p->tcp_flags == 216U)) : ((p->tcp_flags == 226U) || (p->tcp_flags == 234U) || (p->tcp_flags == 240U) || (p->tcp_flags == 248U))))) : ((p->tcp_flags < 0x182U) ? ((p->tcp_flags < 0x142U) ? ((p->tcp_flags < 0x122U) ? (((p->tcp_flags & 0x1feU) == 0x102U) || ((p->tcp_flags & 0x1feU) == 0x10aU) || ((p->tcp_flags & 0x1feU) == 0x110U) || ((p->tcp_flags & 0x1feU) == 0x118U)) : (((p->tcp_flags & 0x1feU) == 0x122U) || ((p->tcp_flags & 0x1feU) == 0x12aU) || ((p->tcp_flags & 0x1feU) == 0x130U) || ((p->tcp_flags & 0x1feU) == 0x138U))) : ((p->tcp_flags < 0x162U) ? (((p->tcp_flags & 0x1feU) == 0x142U) || ((p->tcp_flags & 0x1feU) == 0x14aU) || ((p->tcp_flags & 0x1feU) == 0x150U) || ((p->tcp_flags & 0x1feU) == 0x158U)) : (((p->tcp_flags & 0x1feU) == 0x162U) || ((p->tcp_flags & 0x1feU) == 0x16aU) || ((p->tcp_flags & 0x1feU) == 0x170U) || ((p->tcp_flags & 0x1feU) == 0x178U)))) : ((p->tcp_flags < 0x1c2U) ? ((p->tcp_flags < 0x1a2U) ? (((p->tcp_flags & 0x1feU) == 0x182U) || ((p->tcp_flags & 0x1feU) == 0x18aU) || ((p->tcp_flags & 0x1feU) == 0x190U) || ((p->tcp_flags & 0x1feU) == 0x198U)) : (((p->tcp_flags & 0x1feU) == 0x1a2U) || ((p->tcp_flags & 0x1feU) == 0x1aaU) || ((p->tcp_flags & 0x1feU) == 0x1b0U) || ((p->tcp_flags & 0x1feU) == 0x1b8U))) : ((p->tcp_flags < 0x1e2U) ? (((p->tcp_flags & 0x1feU) == 0x1c2U) || ((p->tcp_flags & 0x1feU) == 0x1caU) || ((p->tcp_flags & 0x1feU) == 0x1d0U) || ((p->tcp_flags & 0x1feU) == 0x1d8U)) : (((p->tcp_flags & 0x1feU) == 0x1e2U) || ((p->tcp_flags & 0x1feU) == 0x1eaU) || ((p->tcp_flags & 0x1feU) == 0x1f0U) || ((p->tcp_flags & 0x1feU) == 0x1f8U)))))))) {
-        return XT_LOCAL | XT_DROP(3);
+        goto at_5;
     }
+    /* pass */
+    return XT_PASS;
+at_5:
+    /* drop, line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
+    return XT_LOCAL | XT_DROP(3);
     return XT_PASS;
 }
 
@@ -153,6 +161,7 @@ static __always_inline int xt_read_l4(struct xt_packet *p, void *l4, void *end, 
     case 58:
         if (room < 8 || (void *)(b + 8) > end)
             return -1;
+        p->icmp = b[0] << 8 | b[1];
         return 0;
     case 50:
         if (room < 8 || (void *)(b + 8) > end)
