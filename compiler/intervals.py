@@ -38,8 +38,11 @@ class IntervalSet:
     @staticmethod
     def union_of(pairs: Iterable[Interval]) -> IntervalSet:
         """Any pairs, in any order, overlapping or not; empty ones (lo > hi) are ignored."""
+        found = sorted([p for p in pairs if p[0] <= p[1]])
+        if len(found) < 2:
+            return IntervalSet(tuple(found))
         merged: list[Interval] = []
-        for lo, hi in sorted(p for p in pairs if p[0] <= p[1]):
+        for lo, hi in found:
             if merged and lo <= merged[-1][1] + 1:
                 if hi > merged[-1][1]:
                     merged[-1] = (merged[-1][0], hi)
@@ -60,6 +63,8 @@ class IntervalSet:
             return IntervalSet()
         free = ~mask & top
         low = free & ~(free + 1)  # the run of ones at the bottom of `free`
+        if low == free:  # a prefix, as nearly always
+            return IntervalSet(((value, value | low),))
         holes = [1 << b for b in range_of_bits(free & ~low)]
         if 1 << len(holes) > limit:
             raise TooManyIntervals(f"{1 << len(holes)} intervals")

@@ -11,6 +11,9 @@ from .model import Option, Word
 from .spelling import canonical, spell
 from .syntax import RawLine, RawWord
 
+#: Values that are kept to be found again; the addresses of a long list are met once each.
+MOST_KNOWN = 10_000
+
 
 def looks_like_option(word: RawWord) -> bool:
     return len(word.text) > 1 and word.text[0] == "-" and not word.quoted
@@ -112,9 +115,12 @@ class Typing:
         last = words[-1] if words else None
         texts = tuple(w.text for w in words)
         key = (id(spec), texts)
-        if key not in self._known:
-            self._known[key] = self._parse(spec, texts)
-        value, error, warning, spelled = self._known[key]
+        known = self._known.get(key)
+        if known is None:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            known = self._known[key] = self._parse(spec, texts)
+        value, error, warning, spelled = known
         name = spec.names[0]
         error = error or (_refused_negation(name, texts, value) if negated else "")
         if error:
@@ -142,7 +148,9 @@ class Typing:
         if spec.names[0] in ("-i", "-o") and len(texts[0]) > 15:
             return None, f"the interface name {texts[0]!r} is longer than 15 characters", "", False
         spelled = spell(spec.names[0], value, self.family)
-        return value, "", "", spelled is not None and self._parses_to(spec, spelled, value)
+        if spelled is None:
+            return value, "", "", False
+        return value, "", "", spelled == texts or self._parses_to(spec, spelled, value)
 
     def _parses_to(self, spec: OptionSpec, texts: tuple[str, ...], value: Any) -> bool:
         try:

@@ -16,6 +16,7 @@ from .syntax import RawLine, RawWord
 
 UNKNOWN = "?"  # the name of the match that holds options which nothing loaded has
 UNSUPPORTED = "[unsupported revision]"  # iptables-save of a kernel newer than itself
+_UNSUPPORTED_WORDS = tuple(UNSUPPORTED.split())
 
 
 @dataclass(slots=True)
@@ -84,7 +85,7 @@ class LineBuilder:
             return None
         refused = any(d.severity == "error" for d in self.errors[before:])
         if not refused and len(self.commands) != 1:
-            where = self.commands[1][1] if self.commands else self.line.words[0]
+            where = self.commands[1][1] if self.commands else self.args.words[0]
             message = "a line holds one command" if self.commands else "there is no command such as -A CHAIN"
             self._error(where, message)
             refused = True
@@ -133,7 +134,7 @@ class LineBuilder:
 
     def _unsupported(self) -> bool:
         """Whether the name just read is followed by "[unsupported revision]", which is then skipped."""
-        return self.args.skip(tuple(UNSUPPORTED.split()))
+        return self.args.skip(_UNSUPPORTED_WORDS)
 
     def _load_match(self, option: RawWord, word: RawWord) -> None:
         name = MATCH_ALIASES.get(word.text, word.text)

@@ -40,7 +40,7 @@ class OpenTable:
 
     def declare(self, line: RawLine) -> None:
         """`:NAME POLICY [packets:bytes]`, the last two may be missing."""
-        name, *rest = [w.text for w in line.words]
+        name, *rest = [w.text for w in line.names]
         counters = counters_of(rest[-1]) if rest else None
         policy = rest[0] if rest and not rest[0].startswith("[") else "-"
         base = name in self.builtin or (not self.builtin and policy in POLICIES)

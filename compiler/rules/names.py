@@ -7,6 +7,7 @@ being installed; other service names are asked of the system.
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
 
 from ..fields import Family
 from ..intervals import IntervalSet
@@ -25,6 +26,7 @@ def is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal()
 
 
+@lru_cache(maxsize=4096)  # the octets of addresses, ports: mostly the same few
 def c_number(text: str) -> int | None:
     """As strtoul with base 0, which iptables uses nearly everywhere: 010 is 8, 0x50 is 80; None for what
     is no number (08 is none)."""

@@ -73,7 +73,7 @@ def _tables(
         if line.kind == "table":
             if current is not None:
                 found.append(_missing_commit(current))
-            current = OpenTable(line.words[0].text, line.span)
+            current = OpenTable(line.names[0].text, line.span)
             opened.pop(current.name, None)
             opened[current.name] = current
         elif current is None:

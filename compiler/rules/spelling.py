@@ -42,7 +42,10 @@ def _addresses(value: IntervalSet, family: Family) -> tuple[str, ...] | None:
     make = ipaddress.IPv4Address if family is Family.IPV4 else ipaddress.IPv6Address
     if not value:
         return None
-    first = value.pairs[0][0]
+    first, last = value.pairs[0]
+    host = first ^ last
+    if len(value.pairs) == 1 and host & (host + 1) == 0 and first & host == 0:
+        return (f"{make(first)}/{bits - host.bit_length()}",)
     free = 0
     for lo, hi in value:
         span = lo ^ hi

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from lark import Lark, Token, Tree
@@ -13,7 +12,7 @@ from lark.exceptions import UnexpectedInput
 
 from ..source import Diagnostic, Source, Span
 
-#: As the OPTION token has it: a word ends at a blank or behind a closing quote.
+#: As the OPTIONS token has it: a word ends at a blank or behind a closing quote.
 _WORD = re.compile(r'[^ \t\r"]+(?:"(?:\\.|[^"\\])*")?|"(?:\\.|[^"\\])*"')
 _COUNTERS = re.compile(r"\[([0-9]+):([0-9]+)\]")
 _ESCAPED = re.compile(r"\\(.)")
@@ -30,12 +29,19 @@ class RawWord(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawLine:
-    """`kind`: table, chain, commit or rule. `words`: all of a rule line but the leading counters."""
+    """`kind`: table, chain, commit or rule. `names`: the words of all but a rule."""
 
     kind: str
     span: Span
-    words: tuple[RawWord, ...] = ()
+    names: tuple[RawWord, ...] = ()
     counters: tuple[int, int] | None = None
+
+    @property
+    def words(self) -> tuple[RawWord, ...]:
+        """Of a rule: all but the leading counters. Made when asked for: they take ten times the room of
+        the line."""
+        at = self.span.column
+        return _words(self.span.source.line(self.span.line)[at - 1 :], at)
 
     def at(self, first: RawWord, last: RawWord | None = None) -> Span:
         """The stretch from one word to another."""
@@ -87,14 +93,10 @@ def _raw_line(source: Source, number: int, text: str, tree: Tree[Any]) -> RawLin
     kind, tokens = str(node.data), [t for t in node.children if isinstance(t, Token)]
     start, end = len(text) - len(text.lstrip()) + 1, len(text.rstrip()) + 1
     if kind == "rule":
-        counters = None
-        if tokens[0].type == "COUNTERS":
-            counters, tokens = counters_of(tokens[0]), tokens[1:]
-        start = tokens[0].column or start
-        words = tuple(_words(tokens))
-        return RawLine(kind, Span(source, number, start, end), words, counters)
-    words = tuple(_plain_word(t) for t in tokens)
-    return RawLine(kind, Span(source, number, start, end), words)
+        counters = counters_of(tokens[0]) if len(tokens) == 2 else None
+        start = tokens[-1].column or start
+        return RawLine(kind, Span(source, number, start, end), (), counters)
+    return RawLine(kind, Span(source, number, start, end), tuple(_plain_word(t) for t in tokens))
 
 
 def counters_of(text: str) -> tuple[int, int] | None:
@@ -112,20 +114,18 @@ def _plain_word(token: Token) -> RawWord:
     return RawWord(text, column + len(token) - len(text), column + len(token))
 
 
-def _words(tokens: Iterable[Token]) -> list[RawWord]:
+def _words(options: str, at: int) -> tuple[RawWord, ...]:
+    """The words of a text that starts in column `at`."""
     words = []
-    for token in tokens:
-        at = token.column or 1
-        for text, start, end, quoted in _split(str(token)):
-            words.append(RawWord(text, at + start, at + end, quoted))
-    return words
-
-
-@lru_cache(maxsize=4096)
-def _split(text: str) -> tuple[tuple[str, int, int, bool], ...]:
-    return tuple((_unquoted(m[0]), m.start(), m.end(), m[0][0] == '"') for m in _WORD.finditer(text))
+    for found in _WORD.finditer(options):
+        start, end = found.span()
+        text = found[0]
+        words.append(RawWord(_unquoted(text), at + start, at + end, text[0] == '"'))
+    return tuple(words)
 
 
 def _unquoted(text: str) -> str:
-    before, quote, quoted = text.partition('"')
-    return before + _ESCAPED.sub(r"\1", quoted[:-1]) if quote else text
+    if '"' not in text:
+        return text
+    before, _, quoted = text.partition('"')
+    return before + _ESCAPED.sub(r"\1", quoted[:-1])
