@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo bench docs lint clean
+.PHONY: setup test demo bench coverage docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -21,6 +21,10 @@ demo: setup
 # What the program costs a packet, by the kernel's own clock. Needs root.
 bench: setup
 	$(PY) scripts/bench.py
+
+# What of real rulesets runs in XDP, and why the rest does not; XDPTABLES_CORPUS says where they are.
+coverage: setup
+	$(PY) scripts/coverage.py docs/coverage.md
 
 # Write what is generated from the code.
 docs: setup

@@ -173,4 +173,13 @@ def _check_values(host: HostFacts) -> None:
 
 PLAIN_HOST = HostFacts()
 ROUTER = HostFacts(label="router", other_interfaces=True, forwards4=True, forwards6=True)
-ASSUMPTIONS = {"plain": PLAIN_HOST, "router": ROUTER}
+#: Containers behind bridges: forwards, and translates addresses whatever the rules given say.
+DOCKER_HOST = HostFacts(
+    label="Docker host",
+    other_interfaces=True,
+    forwards4=True,
+    forwards6=True,
+    conntrack_entries=True,
+    nat_entries=True,
+)
+ASSUMPTIONS = {"plain": PLAIN_HOST, "router": ROUTER, "docker": DOCKER_HOST}
