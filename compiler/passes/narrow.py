@@ -27,26 +27,27 @@ Hull = dict[str, IntervalSet]
 
 def narrow(decisions: DecisionList) -> DecisionList:
     items = decisions.decisions
-    width = {name: f.width(decisions.kind.family) for name, f in FIELDS.items()}
+    full = {name: IntervalSet.full(f.width(decisions.kind.family)) for name, f in FIELDS.items()}
     hulls: list[Hull | None] = [None] * (len(items) + 1)
     hulls[0] = {"proto": LOOKED_UP} if decisions.kind.no_entry else {}
     out: list[Decision | None] = []
     for i, decision in enumerate(items):
-        hull = hulls[i]
+        hull, hulls[i] = hulls[i], None  # nothing leads back here
         met = None if hull is None else _meet(hull, decision.when)
         if hull is None or met is None:
             out.append(None)
             if hull is not None:
                 hulls[i + 1] = _join(hulls[i + 1], hull)
             continue
-        needed = Cube(
-            tuple((n, s) for n, s in decision.when.sets if not hull.get(n, IntervalSet.full(width[n])) <= s)
-        )
-        out.append(replace(decision, when=needed))
+        needed = decision.when
+        if any(hull.get(n, full[n]) <= s for n, s in needed.sets):
+            needed = Cube(tuple((n, s) for n, s in needed.sets if not hull.get(n, full[n]) <= s))
+            decision = replace(decision, when=needed)
+        out.append(decision)
         if isinstance(decision.then, Skip):
             hulls[decision.then.to] = _join(hulls[decision.then.to], met)
         if needed.sets:
-            hulls[i + 1] = _join(hulls[i + 1], _without(hull, needed, width))
+            hulls[i + 1] = _join(hulls[i + 1], _without(hull, needed, full))
     return replace(decisions, decisions=rebuild(out))
 
 
@@ -60,14 +61,14 @@ def _meet(hull: Hull, cube: Cube) -> Hull | None:
     return met
 
 
-def _without(hull: Hull, cube: Cube, width: dict[str, int]) -> Hull:
+def _without(hull: Hull, cube: Cube, full: Hull) -> Hull:
     """The packets of the hull that are not in the cube, where one field tells."""
     if len(cube.sets) != 1:
         return hull
     name, s = cube.sets[0]
     if len(s.pairs) > MAX_INTERVALS:
         return hull
-    rest = hull.get(name, IntervalSet.full(width[name])) - s
+    rest = hull.get(name, full[name]) - s
     return {**hull, name: rest} if len(rest.pairs) <= MAX_INTERVALS else hull
 
 

@@ -12,12 +12,13 @@ def rebuild(decisions: Sequence[Decision | None]) -> tuple[Decision, ...]:
     """None: taken out. A skip to a taken-out decision goes to the next one that stays; a skip to
     what follows anyway is taken out too."""
     kept = list(decisions)
+    following = len(kept)  # the first one behind i that stays
     for i in range(len(kept) - 1, -1, -1):
         decision = kept[i]
-        if decision is not None and isinstance(decision.then, Skip):
-            between = kept[i + 1 : decision.then.to]
-            if all(d is None for d in between):
-                kept[i] = None
+        if decision is not None and isinstance(decision.then, Skip) and decision.then.to <= following:
+            kept[i] = None
+        elif decision is not None:
+            following = i
     index, at = [], 0
     for d in kept:
         index.append(at)
