@@ -37,10 +37,15 @@ class Cube:
         return tuple(n for n, _ in self.sets)
 
     def __and__(self, other: Cube) -> Cube | None:
+        if not self.sets or not other.sets:
+            return self if self.sets else other
         sets = dict(self.sets)
         for name, s in other.sets:
-            sets[name] = sets[name] & s if name in sets else s
-        return Cube.of(sets)
+            both = sets[name] & s if name in sets else s
+            if not both:
+                return None
+            sets[name] = both
+        return Cube(tuple(sorted(sets.items())))
 
     def __le__(self, other: Cube) -> bool:
         """Subset."""
@@ -54,6 +59,9 @@ EVERYTHING: Region = (Cube(),)
 
 
 def intersect(a: Region, b: Region) -> Region:
+    if len(a) == len(b) == 1:
+        cube = a[0] & b[0]
+        return NOTHING if cube is None else (cube,)
     both = (x & y for x in a for y in b)
     return tuple(dict.fromkeys(c for c in both if c is not None))
 
@@ -81,13 +89,16 @@ class Condition:
 
     @property
     def is_certain(self) -> bool:
-        return self.yes == self.may
+        return self.yes is self.may or self.yes == self.may
 
     def __and__(self, other: Condition) -> Condition:
-        why = tuple(dict.fromkeys(self.why + other.why))
+        why = tuple(dict.fromkeys(self.why + other.why)) if self.why or other.why else ()
         if max(len(self.may), len(other.may)) > 1 and len(self.may) * len(other.may) > MAX_CUBES:
             return Condition(NOTHING, EVERYTHING, (*why, "too many combinations of values"))
-        return Condition(intersect(self.yes, other.yes), intersect(self.may, other.may), why)
+        may = intersect(self.may, other.may)
+        if self.yes is self.may and other.yes is other.may:
+            return Condition(may, may, why)
+        return Condition(intersect(self.yes, other.yes), may, why)
 
 
 YES = Condition()

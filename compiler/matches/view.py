@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
@@ -30,17 +31,14 @@ class Kind(StrEnum):
     IPV4_NO_ENTRY = "ipv4_no_entry"
     IPV6_NO_ENTRY = "ipv6_no_entry"
 
-    @property
-    def family(self) -> Family:
-        return Family.IPV4 if self.value.startswith("ipv4") else Family.IPV6
+    family: Family
+    is_fragment: bool
+    no_entry: bool
 
-    @property
-    def is_fragment(self) -> bool:
-        return self in (Kind.IPV4_FRAGMENT, Kind.IPV6_FRAGMENT)
-
-    @property
-    def no_entry(self) -> bool:
-        return self in (Kind.IPV4_NO_ENTRY, Kind.IPV6_NO_ENTRY)
+    def __init__(self, value: str) -> None:
+        self.family = Family.IPV4 if value.startswith("ipv4") else Family.IPV6
+        self.is_fragment = value.endswith("_fragment")
+        self.no_entry = value.endswith("_no_entry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +108,26 @@ class View:
         if why:
             return Condition(NOTHING, EVERYTHING, (why,))
         if name == "tcp_flags" and self.gro:
-            return self._merged_flags(allowed)
-        return Condition.certain([Cube.of({name: allowed})])
+            return _merged_flags(allowed)
+        return Condition.certain([Cube(((name, allowed),))])
 
-    def _merged_flags(self, allowed: IntervalSet) -> Condition:
-        """GRO gives a merged segment the FIN and PSH of the last one: both are unknown on data."""
-        yes, may = [], []
-        for value in range(1 << FIELDS["tcp_flags"].bits):
-            variants = {value}
-            if value & HAS_DATA:
-                variants = {value & ~FIN_PSH | x for x in (0, 1, 8, 9)}
-            if all(v in allowed for v in variants):
-                yes.append(value)
-            if any(v in allowed for v in variants):
-                may.append(value)
-        why = () if yes == may else ("GRO merges data segments and with them FIN and PSH",)
 
-        def region(values: list[int]) -> tuple[Cube, ...]:
-            cube = Cube.of({"tcp_flags": IntervalSet.of(*values)})
-            return (cube,) if cube else NOTHING
+@lru_cache(maxsize=256)  # the same few tests come again and again, and it tries 512 values
+def _merged_flags(allowed: IntervalSet) -> Condition:
+    """GRO gives a merged segment the FIN and PSH of the last one: both are unknown on data."""
+    yes, may = [], []
+    for value in range(1 << FIELDS["tcp_flags"].bits):
+        variants = {value}
+        if value & HAS_DATA:
+            variants = {value & ~FIN_PSH | x for x in (0, 1, 8, 9)}
+        if all(v in allowed for v in variants):
+            yes.append(value)
+        if any(v in allowed for v in variants):
+            may.append(value)
+    why = () if yes == may else ("GRO merges data segments and with them FIN and PSH",)
 
-        return Condition(region(yes), region(may), why)
+    def region(values: list[int]) -> tuple[Cube, ...]:
+        cube = Cube.of({"tcp_flags": IntervalSet.of(*values)})
+        return (cube,) if cube else NOTHING
+
+    return Condition(region(yes), region(may), why)
