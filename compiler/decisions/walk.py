@@ -9,8 +9,8 @@ meets them, so states sorted by position are in topological order, and every ski
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, replace
-from functools import total_ordering
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..matches.condition import EVERYTHING, Condition, Cube, Region
 from ..matches.lower_state import never_new, tells_new_from_invalid
@@ -18,7 +18,7 @@ from ..matches.lowering import lower_match
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import Kind, View
-from ..rules.model import Chain, Rule, Ruleset, Table
+from ..rules.model import Chain, Rule, Ruleset
 from .hookpath import Stop
 from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 
@@ -30,9 +30,7 @@ MAX_WORLDS = 16
 UNTRACKS = frozenset({"CT", "NOTRACK"})
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """`path`: the stop's index, then the rule's index in each chain from the base chain inwards;
     lexicographic order is the order of the walk. `chains`: the name of each, and whether by goto.
     `ctstate`: the connection state that holds in this world, "" where nothing is assumed."""
@@ -40,9 +38,6 @@ class Position:
     path: tuple[int, ...]
     chains: tuple[tuple[str, bool], ...]
     ctstate: str = ""
-
-    def __lt__(self, other: Position) -> bool:
-        return (self.path, self.chains, self.ctstate) < (other.path, other.chains, other.ctstate)
 
     def next(self) -> Position:
         return Position((*self.path[:-1], self.path[-1] + 1), self.chains, self.ctstate)
@@ -65,21 +60,12 @@ class Position:
         return None
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class State:
-    """`worlds` sorted; the flags say what dropped worlds needed."""
+class State(NamedTuple):
+    """`worlds` sorted; the flags say what dropped worlds needed. A tuple, as each is sorted and looked up."""
 
     worlds: tuple[Position, ...]
     local: bool = False
     after_conntrack: bool = False
-
-    def __lt__(self, other: State) -> bool:
-        return (self.worlds, self.local, self.after_conntrack) < (
-            other.worlds,
-            other.local,
-            other.after_conntrack,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +83,7 @@ class Walk:
         self.notes: dict[Note, None] = {}
         self.reached: set[tuple[str, str, int]] = set()
         self.tainted: frozenset[str] = frozenset()
-        self.conditions: dict[tuple[int, str, int, View], list[Condition]] = {}
+        self.chains = {(t.name, c.name): c for t in ruleset.tables for c in t.chains}
 
     def run(self) -> DecisionList:
         if not self.stops:
@@ -129,16 +115,10 @@ class Walk:
         """What the first world's rule does; steps are tried in order, the last takes the rest."""
         at = state.worlds[0]
         stop = self.stops[at.path[0]]
-        table = self._table(stop)
-        chain = table.chain(at.chains[-1][0])
+        chain = self.chains.get((stop.table, at.chains[-1][0]))
         if chain is None or at.path[-1] >= len(chain.rules):
             return [_Step(EVERYTHING, self._end_of_chain(state, at, stop))]
-        return self._rule(state, at, stop, table, chain, chain.rules[at.path[-1]])
-
-    def _table(self, stop: Stop) -> Table:
-        table = self.ruleset.table(stop.table)
-        assert table is not None  # a stop is made from a table that is there
-        return table
+        return self._rule(state, at, stop, chain, chain.rules[at.path[-1]])
 
     def _end_of_chain(self, state: State, at: Position, stop: Stop) -> State | Outcome:
         back = at.leave()
@@ -149,9 +129,7 @@ class Walk:
             return self._dropped(state, stop, cause)
         return self._accepted(state, at, cause)
 
-    def _rule(
-        self, state: State, at: Position, stop: Stop, table: Table, chain: Chain, rule: Rule
-    ) -> list[_Step]:
+    def _rule(self, state: State, at: Position, stop: Stop, chain: Chain, rule: Rule) -> list[_Step]:
         self.reached.add((stop.table, chain.name, rule.number))
         cause = Cause(stop.table, chain.name, rule)
         view = stop.view.without(self.tainted).when(at.ctstate)
@@ -169,7 +147,7 @@ class Walk:
         onward = self._moved(state, at.next())
         if target is None:
             return [_Step(EVERYTHING, onward)]
-        user_chain = table.chain(target.name)
+        user_chain = self.chains.get((stop.table, target.name))
         if user_chain is not None and user_chain.policy is None:
             if (target.name, True) in at.chains or (target.name, False) in at.chains:
                 return self._left(state, at, cause, condition, f"the chain {target.name} calls itself", rule)
@@ -221,8 +199,8 @@ class Walk:
     def _two_states(self, state: State, at: Position, view: View) -> list[_Step]:
         """From here on one world for NEW and one for INVALID; some packets start no connection."""
         others = state.worlds[1:]
-        invalid = replace(state, worlds=tuple(sorted({*others, at.when("INVALID")})))
-        both = replace(state, worlds=tuple(sorted({*others, at.when("INVALID"), at.when("NEW")})))
+        invalid = state._replace(worlds=tuple(sorted({*others, at.when("INVALID")})))
+        both = state._replace(worlds=tuple(sorted({*others, at.when("INVALID"), at.when("NEW")})))
         return [_Step(never_new(view), invalid), _Step(EVERYTHING, both)]
 
     # -- moving worlds ---------------------------------------------------------------------------
