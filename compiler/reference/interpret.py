@@ -7,7 +7,7 @@ written for being read, not for speed. docs/semantics.md says why each condition
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import permutations
 
@@ -15,10 +15,11 @@ from ..fields import Family
 from ..host.facts import HostFacts
 from ..rules.model import Rule, Ruleset, Table
 from .answers import Answer, Sight
+from .connection import Entry, State, leaving_conntrack
 from .locality import why_not_local
 from .matches import evaluate, remembers
 from .packet import UDP, Packet, Unreadable, parse
-from .surroundings import NAT_IN_USE, Surroundings, look_around
+from .surroundings import Surroundings, look_around
 from .targets import NAT, changes
 
 #: In the order that a packet for this host meets them.
@@ -54,11 +55,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Where one world stands. `stack`: chain and next rule, innermost last. Empty: the policy."""
+    """Where one world stands. `stack`: chain and next rule, innermost last. Empty: the policy.
+    `connection`: what the packet counts as; the same for all rules of one world."""
 
     hook: int
     stack: tuple[tuple[str, int], ...]
     changed: frozenset[str] = frozenset()
+    connection: State = State.BEFORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +73,64 @@ class _Step:
     answer: Answer = Answer.YES
 
 
-def interpret(rulesets: Sequence[Ruleset], frame: bytes, host: HostFacts, interface: str | None) -> Outcome:
-    """What netfilter does with `frame`, which arrives at `interface`, as far as it is certain."""
-    try:
-        packet = parse(frame)
-    except Unreadable as e:
-        return _undecided(str(e))
-    around = look_around(rulesets, host, packet.family)
-    why = _why_never(packet, host) or around.nothing
-    if why:
-        return _undecided(why)
-    ours = [r for r in rulesets if r.family is packet.family]
-    # Two back ends at one hook: neither order is sure.
-    outcomes = [_Walk(order, packet, host, interface, around).run() for order in permutations(ours)]
-    verdicts = {o.verdict for o in outcomes}
-    return outcomes[0] if len(verdicts) == 1 else _undecided("the order of two back ends matters")
+def interpret(
+    rulesets: Sequence[Ruleset],
+    frame: bytes,
+    host: HostFacts,
+    interface: str | None,
+    *,
+    entry: Entry = Entry.UNKNOWN,
+    state: State | None = None,
+) -> Outcome:
+    """What netfilter does with `frame`, which arrives at `interface`, as far as it is certain.
+
+    `entry`: what is known of conntrack's table. With Entry.NONE an outcome holds only for a packet of
+    which it has no entry; for one that can't be looked up that says nothing. `state`: what the packet
+    counts as once it has passed conntrack, if that is known."""
+    return Judge(rulesets, host, interface).outcome(frame, entry=entry, state=state)
+
+
+class Judge:
+    """`interpret` for many frames under the same rules."""
+
+    def __init__(self, rulesets: Sequence[Ruleset], host: HostFacts, interface: str | None) -> None:
+        self.host, self.interface = host, interface
+        self.around = {f: look_around(rulesets, host, f) for f in Family}
+        # Two back ends at one hook: neither order is sure.
+        self.hooks = {
+            f: [_hooks(order) for order in permutations([r for r in rulesets if r.family is f])]
+            for f in Family
+        }
+
+    def outcome(self, frame: bytes, *, entry: Entry = Entry.UNKNOWN, state: State | None = None) -> Outcome:
+        """As `interpret`."""
+        try:
+            packet = parse(frame)
+        except Unreadable as e:
+            return _undecided(str(e))
+        around = self.around[packet.family]
+        why = _why_never(packet, self.host) or around.nothing
+        if why:
+            return _undecided(why)
+        leaving = leaving_conntrack(packet, self.host, entry, state)
+        outcomes = [
+            _Walk(hooks, packet, self.host, self.interface, around, leaving).run()
+            for hooks in self.hooks[packet.family]
+        ]
+        verdicts = {o.verdict for o in outcomes}
+        return outcomes[0] if len(verdicts) == 1 else _undecided("the order of two back ends matters")
+
+
+_Hook = tuple[Table, str]
+
+
+def _hooks(rulesets: Sequence[Ruleset]) -> list[_Hook]:
+    return [
+        (table, chain)
+        for name, chain in HOOKS
+        for table in (r.table(name) for r in rulesets)
+        if table is not None and table.chain(chain) is not None
+    ]
 
 
 def _undecided(why: str, rule: Rule | None = None) -> Outcome:
@@ -113,24 +159,20 @@ def _why_never(packet: Packet, host: HostFacts) -> str:
 class _Walk:
     def __init__(
         self,
-        rulesets: Sequence[Ruleset],
+        hooks: list[_Hook],
         packet: Packet,
         host: HostFacts,
         interface: str | None,
         around: Surroundings,
+        leaving: tuple[State, ...],
     ) -> None:
         self.packet, self.host, self.interface, self.around = packet, host, interface, around
-        self.hooks: list[tuple[Table, str]] = [
-            (table, chain)
-            for name, chain in HOOKS
-            for table in (r.table(name) for r in rulesets)
-            if table is not None and table.chain(chain) is not None
-        ]
+        self.hooks, self.leaving = hooks, leaving
         self.trace: list[tuple[Rule, Answer]] = []
 
     def run(self) -> Outcome:
         """The meet of all worlds. A world that comes to where another one has been ends as that one did."""
-        todo = [self._enter(0, frozenset())]
+        todo = [self._enter(0, frozenset(), State.BEFORE)]
         seen: set[_State] = set()
         ends: list[Outcome] = []
         while todo:
@@ -157,23 +199,34 @@ class _Walk:
             result = _undecided("some worlds drop, others accept")
         return Outcome(result.verdict, result.rule, result.hook, result.why, tuple(self.trace))
 
-    def _enter(self, hook: int, changed: frozenset[str]) -> _State | Outcome:
+    def _enter(self, hook: int, changed: frozenset[str], connection: State) -> _State | Outcome:
         if hook == len(self.hooks):
-            why = self._why_not_accepted()
+            why = self._why_not_accepted(connection)
             return _undecided(why) if why else Outcome(Verdict.ACCEPT)
-        return _State(hook, ((self.hooks[hook][1], 0),), changed)
+        return _State(hook, ((self.hooks[hook][1], 0),), changed, connection)
 
-    def _why_not_accepted(self) -> str:
+    def _why_not_accepted(self, connection: State) -> str:
         if self.packet.fragment:
             return "a fragment is accepted with its datagram, or not at all"
-        return "NAT may have rewritten it" if self.around.input == NAT_IN_USE else ""
+        return self.around.flow_input if connection.in_a_flow else ""
+
+    def _leave(self, at: _State) -> _State | Outcome:
+        """On to the next table's chain."""
+        return self._enter(at.hook + 1, at.changed, at.connection)
 
     def _steps(self, at: _State) -> Iterator[_Step]:
         table, base = self.hooks[at.hook]
+        if at.connection is State.BEFORE and table.name != "raw":
+            for connection in self.leaving if self.around.conntrack else (State.UNTRACKED,):
+                yield _Step(replace(at, connection=connection))
+            return
+        if table.name == "nat" and not at.connection.has_entry:
+            yield _Step(self._leave(at))
+            return
         if not at.stack:
             chain = table.chain(base)
             dropped = chain is not None and chain.policy == "DROP"
-            yield _Step(self._drop(at, None) if dropped else self._enter(at.hook + 1, at.changed))
+            yield _Step(self._drop(at, None) if dropped else self._leave(at))
             return
         name, index = at.stack[-1]
         chain = table.chain(name)
@@ -181,11 +234,11 @@ class _Walk:
             yield _Step(_undecided(f"no chain {name}"))
             return
         if index == len(chain.rules):
-            yield _Step(_State(at.hook, at.stack[:-1], at.changed))
+            yield _Step(replace(at, stack=at.stack[:-1]))
             return
         rule = chain.rules[index]
         answer, effect = self._answer(rule, at)
-        following = _State(at.hook, (*at.stack[:-1], (name, index + 1)), at.changed)
+        following = replace(at, stack=(*at.stack[:-1], (name, index + 1)))
         if effect:
             yield _Step(_undecided(f"-m {effect} would count or remember it", rule), rule, answer)
             return
@@ -196,11 +249,13 @@ class _Walk:
 
     def _answer(self, rule: Rule, at: _State) -> tuple[Answer, str]:
         """The rule's answer, and the match with an effect that the packet may have been tested by."""
-        table, hook = self.hooks[at.hook]
-        after_conntrack = self.around.conntrack and table.name != "raw"
+        hook = self.hooks[at.hook][1]
         conntrack = self.around.conntrack
+        in_flow = conntrack and at.connection is State.UNKNOWN
         whole = hook == "INPUT" and self.packet.family is Family.IPV4
-        sight = Sight(self.packet, self.host, self.interface, at.changed, conntrack, after_conntrack, whole)
+        sight = Sight(
+            self.packet, self.host, self.interface, at.changed, conntrack, in_flow, whole, at.connection
+        )
         result = Answer.YES
         for match in rule.matches:
             if remembers(match):
@@ -219,40 +274,44 @@ class _Walk:
         table = self.hooks[at.hook][0]
         match target.name:
             case "ACCEPT":
-                return self._enter(at.hook + 1, at.changed)
+                return self._leave(at)
             case "DROP":
                 return self._drop(at, rule)
             case "RETURN":
-                return _State(at.hook, at.stack[:-1], at.changed)
+                return replace(at, stack=at.stack[:-1])
         if table.chain(target.name) is not None:
             # A goto forgets the place that it left; the chain's end is the caller's, or the policy.
             stack = at.stack[:-1] if target.goto else following.stack
-            return _State(at.hook, (*stack, (target.name, 0)), at.changed)
+            return replace(at, stack=(*stack, (target.name, 0)))
         if target.name in NAT:
             return _undecided("NAT", rule)
         changed = changes(target) if target.known else None
         if changed is None:
             return _undecided(f"{target.name} has an effect, or is unknown", rule)
-        return _State(at.hook, following.stack, at.changed | changed)
+        connection = State.UNTRACKED if target.name in ("CT", "NOTRACK") else at.connection
+        return replace(following, changed=at.changed | changed, connection=connection)
 
     def _drop(self, at: _State, rule: Rule | None) -> Outcome:
         table, chain = self.hooks[at.hook]
-        why = self._why_not_dropped(table.name, chain, at.changed)
+        why = self._why_not_dropped(table.name, chain, at)
         if why:
             return _undecided(why, rule)
         return Outcome(Verdict.DROP, rule, f"{table.name} {chain}")
 
-    def _why_not_dropped(self, table: str, chain: str, changed: frozenset[str]) -> str:
+    def _why_not_dropped(self, table: str, chain: str, at: _State) -> str:
         if table == "raw":
             return ""
         if table == "nat":
             return "nat sees only the first packet of a flow"
-        if self.around.after_conntrack:
-            return self.around.after_conntrack
+        around, flow = self.around, at.connection.in_a_flow
+        why = around.after_conntrack or (around.flow if flow else "")
+        if why:
+            return why
         if chain == "PREROUTING":
-            return ""
+            return around.flow_prerouting if flow else ""
         if self.packet.options:
             return "options may be answered, or routed elsewhere"
         if self.packet.family is Family.IPV4 and self.packet.protocol == 2 and self.host.mc_forwarding4:
             return "IGMP goes to a routing daemon"
-        return self.around.input or why_not_local(self.packet, self.host, "tos" in changed)
+        why = around.input or (around.flow_input if flow else "")
+        return why or why_not_local(self.packet, self.host, "tos" in at.changed)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from ..fields import Family
 from ..rules.model import Match, Option
+from . import connection
 from .answers import Answer, Sight, conjunction, known, opposite
 from .extension_headers import frag, header_present, ipv6header
 from .locality import addrtype, is_own_source
@@ -213,5 +214,7 @@ _EVALUATORS: dict[str, Evaluator] = {
     "rt": header_present,
     "ecn": _ecn,
     "addrtype": addrtype,
+    "state": connection.state,
+    "conntrack": connection.state,
     "comment": lambda match, sight: YES,
 }

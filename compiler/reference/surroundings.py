@@ -12,17 +12,23 @@ from .matches import READS_STATE
 from .targets import NAT, USES_CONNTRACK
 
 NAT_IN_USE = "NAT may send it elsewhere"
+_BOTH_WAYS = "PREROUTING reads connection state, and a forwarded flow crosses it both ways"
 _OUTBOUND = ("OUTPUT", "FORWARD", "POSTROUTING")
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Why no drop is certain: none at all (`nothing`), none after conntrack, none in INPUT."""
+    """Why no drop is certain: none at all (`nothing`), none after conntrack, none in INPUT.
+
+    `flow`, `flow_prerouting`, `flow_input`: the same, for packets that may belong to a flow."""
 
     conntrack: bool
     nothing: str
     after_conntrack: str
     input: str
+    flow: str = ""
+    flow_prerouting: str = ""
+    flow_input: str = ""
 
 
 def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) -> Surroundings:
@@ -37,7 +43,10 @@ def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) ->
         conntrack,
         _nothing(host, family),
         _after_conntrack(rulesets, host) if conntrack else "",
-        _input(rulesets, host, family),
+        _input(host, family),
+        _flow(rulesets, host) if conntrack else "",
+        _BOTH_WAYS if any(_reads_state_in_prerouting(r) for r in rulesets) else "",
+        NAT_IN_USE if host.nat_entries or any(r.table("nat") for r in rulesets) else "",
     )
 
 
@@ -53,9 +62,8 @@ def _nothing(host: HostFacts, family: Family) -> str:
     return _native_in_the_way(host, family, "ingress", "prerouting")
 
 
-def _input(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) -> str:
-    nat = any(r.table("nat") for r in rulesets) or any(t.has_nat for t in host.native_tables)
-    if nat or host.nat_entries:
+def _input(host: HostFacts, family: Family) -> str:
+    if any(t.has_nat for t in host.native_tables):
         return NAT_IN_USE
     return _native_in_the_way(host, family, "input")
 
@@ -65,6 +73,11 @@ def _after_conntrack(rulesets: Sequence[Ruleset], host: HostFacts) -> str:
         return "conntrack logs invalid packets"
     if host.helpers or any(_has_helper(r) for r in rulesets):
         return "a conntrack helper may expect it"
+    return ""
+
+
+def _flow(rulesets: Sequence[Ruleset], host: HostFacts) -> str:
+    """A dropped packet moves its flow's state all the same, which then shows on the way out."""
     if any(t.reads_state_outbound for t in host.native_tables):
         return "a native chain reads connection state on the way out"
     for ruleset in rulesets:
@@ -95,8 +108,17 @@ def _has_helper(ruleset: Ruleset) -> bool:
     return any(r.target is not None and r.target.option("--helper") for r in ruleset.rules())
 
 
+def _reads_state_in_prerouting(ruleset: Ruleset) -> bool:
+    tables = (ruleset.table(name) for name in ("mangle", "nat"))
+    return any(_reads_state(t, ("PREROUTING",)) for t in tables if t is not None)
+
+
 def _reads_state_outbound(table: Table) -> bool:
-    todo = [c.name for c in table.chains if c.name in _OUTBOUND]
+    return _reads_state(table, _OUTBOUND)
+
+
+def _reads_state(table: Table, bases: Sequence[str]) -> bool:
+    todo = [c.name for c in table.chains if c.name in bases]
     seen: set[str] = set()
     while todo:
         name = todo.pop()
