@@ -7,11 +7,11 @@ from functools import cache
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from judge.boundaries import boundary_frames
 from judge.frames4 import add_ipv4
 from judge.frames6 import add_ipv6
 from judge.frames_odd import add_odd
 from judge.place import PLACE, Frame, Place
+from xdptables.verify.boundaries import boundary_frames
 
 __all__ = ["PLACE", "Frame", "Place", "boundary_frames", "frames"]
 

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from scapy.packet import Packet
 
+from xdptables.verify.model import Frame, Place
 
-@dataclass(frozen=True)
-class Place:
-    """Who sends to whom: `own` is the host under test."""
-
-    own_mac: str = "02:00:00:00:00:0b"
-    peer_mac: str = "02:00:00:00:00:0a"
-    own4: str = "192.0.2.1"
-    peer4: str = "192.0.2.2"
-    broadcast4: str = "192.0.2.255"
-    own6: str = "2001:db8::1"
-    peer6: str = "2001:db8::2"
+__all__ = ["PLACE", "Add", "Frame", "Place", "dccp"]
 
 
 PLACE = Place()
-
-
-@dataclass(frozen=True)
-class Frame:
-    name: str
-    data: bytes
-
-
 Add = Callable[[str, Packet | bytes], None]
 
 FLAG_SETS = (

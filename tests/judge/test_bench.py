@@ -9,10 +9,10 @@ import pytest
 
 from frames import PLACE, frames
 from judge.bench import IFNAME, Bench, judge
-from judge.build import build
 from judge.probe import tag_of, tagged
 from xdptables.fields import Family
 from xdptables.rules.model import Variant
+from xdptables.verify.build import build
 
 pytestmark = pytest.mark.kernel
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from frames import PLACE, frames
-from judge.build import build
 from xdptables.fields import Family
 from xdptables.host.facts import HostFacts, InterfaceFacts, NativeTable
 from xdptables.reference.interpret import Outcome, Verdict, interpret
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
+from xdptables.verify.build import build
 
 FOUR, SIX = Family.IPV4, Family.IPV6
 DROP, ACCEPT, UNDECIDED = Verdict.DROP, Verdict.ACCEPT, Verdict.UNDECIDED

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from frames import PLACE, frames
-from judge.build import build
 from xdptables.fields import Family
 from xdptables.reference.packet import Packet, Unreadable, parse
+from xdptables.verify.build import build
 
 _BY_NAME = {f.name: f.data for f in frames()}
 
@@ -18,7 +18,7 @@ def _read(name: str) -> Packet:
 
 @pytest.mark.parametrize("family", Family)
 def test_what_was_built_is_read(family: Family) -> None:
-    spec = {"sport": 1234, "dport": 22, "flags": 0x12, "ttl": 7, "tos": 0xB9, "mac": 0x0200000000FF}
+    spec = {"sport": 1234, "dport": 22, "tcp_flags": 0x12, "ttl": 7, "tos": 0xB9, "mac_src": 0x0200000000FF}
     packet = parse(build(family, {**spec, "proto": 6, "pkttype": 1}))
     assert packet.family is family and packet.ports == (1234, 22) and packet.tcp_flags == 0x12
     assert (packet.ttl, packet.tos, packet.mac_src, packet.pkttype) == (7, 0xB9, 0x0200000000FF, 1)

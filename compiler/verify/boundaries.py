@@ -1,5 +1,5 @@
-"""Frames made from a ruleset's own values: for each rule one that fits it, and its neighbours at every
-boundary of every interval; then a seeded mix of the values of all rules."""
+"""Fields' values from a ruleset's own: for each rule what fits it, its neighbours at every boundary of every
+interval, and a seeded mix of the values of all rules."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from judge.build import Spec, build
-from judge.place import PLACE, Frame, Place
-from xdptables.fields import Family
-from xdptables.intervals import IntervalSet
-from xdptables.rules.model import Option, Rule, Ruleset
+from ..fields import FIELDS, Family
+from ..intervals import IntervalSet
+from ..rules.model import Option, Rule, Ruleset
+from .build import PLACE, Spec, build
+from .model import Frame, Place
 
 _FIELD_OF = {
     "-s": "src", "-d": "dst", "--src-range": "src", "--dst-range": "dst", "-p": "proto",
     "--sport": "sport", "--sports": "sport", "--dport": "dport", "--dports": "dport", "--ports": "dport",
     "--icmp-type": "icmp", "--icmpv6-type": "icmp", "--ttl-eq": "ttl", "--ttl-lt": "ttl", "--ttl-gt": "ttl",
-    "--hl-eq": "ttl", "--hl-lt": "ttl", "--hl-gt": "ttl", "--tos": "tos", "--dscp": "dscp",
-    "--length": "length",
-    "--ahspi": "spi", "--espspi": "spi", "--mac-source": "mac", "--tcp-flags": "flags", "--syn": "flags",
-    "--pkt-type": "pkttype",
+    "--hl-eq": "ttl", "--hl-lt": "ttl", "--hl-gt": "ttl", "--tos": "tos", "--dscp": "tos",
+    "--length": "length", "--ahspi": "spi", "--espspi": "spi", "--mac-source": "mac_src",
+    "--tcp-flags": "tcp_flags", "--syn": "tcp_flags", "--pkt-type": "pkttype",
 }  # fmt: skip
 _MIX = 300
-_WIDTH = {"proto": 8, "sport": 16, "dport": 16, "icmp": 16, "ttl": 8, "tos": 8, "dscp": 6, "length": 16,
-          "spi": 32, "mac": 48, "flags": 8, "pkttype": 2}  # fmt: skip
 _INTERVALS = 6  # of one option's set: the first ones and the last
 
 
@@ -34,14 +31,21 @@ def boundary_frames(
     """At most `limit` frames, the same ones for the same rules."""
     found: dict[bytes, str] = {}
     for ruleset in rulesets:
-        pool: dict[str, set[int]] = {}
-        for rule in ruleset.rules():
-            for label, spec in _of_rule(rule, ruleset.family, pool):
-                found.setdefault(build(ruleset.family, spec, place), f"{rule.chain} {rule.number}: {label}")
-        # Only now the mix, so that no rule goes without.
-        for label, spec in _mix(pool, random.Random(seed)):
-            found.setdefault(build(ruleset.family, spec, place), f"{ruleset.family} {label}")
-    return tuple(Frame(name, data) for data, name in list(found.items())[:limit])
+        for name, spec in boundary_specs(ruleset, seed):
+            found.setdefault(build(ruleset.family, spec, place), name)
+            if len(found) >= limit:
+                break
+    return tuple(Frame(name, data) for data, name in found.items())
+
+
+def boundary_specs(ruleset: Ruleset, seed: int = 1) -> Iterator[tuple[str, Spec]]:
+    pool: dict[str, set[int]] = {}
+    for rule in ruleset.rules():
+        for label, spec in _of_rule(rule, ruleset.family, pool):
+            yield f"{rule.chain} {rule.number}: {label}", spec
+    # Only now the mix, so that no rule goes without.
+    for label, spec in _mix(pool, random.Random(seed)):
+        yield f"{ruleset.family} {label}", spec
 
 
 def _of_rule(rule: Rule, family: Family, pool: dict[str, set[int]]) -> Iterator[tuple[str, Spec]]:
@@ -52,12 +56,14 @@ def _of_rule(rule: Rule, family: Family, pool: dict[str, set[int]]) -> Iterator[
             field = _FIELD_OF.get(option.name)
             if field is None:
                 continue
-            values = [v for v in _edges(option, field, family) if 0 <= v < 1 << _bits(field, family)]
+            values = [v for v in _edges(option, field, family) if 0 <= v < 1 << FIELDS[field].width(family)]
             if not values:
                 continue
+            fits = [v for v in values if _holds(option, v) != option.negated]
+            if option.name == "--dscp":
+                values, fits = [v << 2 & 0xFF for v in values], [v << 2 & 0xFF for v in fits]
             edges.setdefault(field, []).extend(values)
             pool.setdefault(field, set()).update(values)
-            fits = [v for v in values if _holds(option, v) != option.negated]
             base[field] = (fits or values)[0]
             if option.name == "--ports":
                 edges.setdefault("sport", []).extend(values)
@@ -76,10 +82,6 @@ def _mix(pool: dict[str, set[int]], rng: random.Random) -> Iterator[tuple[str, S
         yield f"mix {number}", spec
 
 
-def _bits(field: str, family: Family) -> int:
-    return _WIDTH.get(field) or (32 if family is Family.IPV4 else 128)
-
-
 def _edges(option: Option, field: str, family: Family) -> list[int]:
     value = option.value
     if isinstance(value, IntervalSet):
@@ -91,8 +93,8 @@ def _edges(option: Option, field: str, family: Family) -> list[int]:
         value = (0x17, 0x02)
     if isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int) for v in value):
         first, second = value
-        mask, wanted = (first, second) if field == "flags" else (second, first)
-        top = (1 << _bits(field, family)) - 1
+        mask, wanted = (first, second) if field == "tcp_flags" else (second, first)
+        top = 0xFF
         single = [wanted ^ 1 << b for b in range(8) if mask >> b & 1]
         return [wanted, wanted | ~mask & top, ~wanted & top, 0, *single]
     if isinstance(value, int):
@@ -105,12 +107,13 @@ def _holds(option: Option, candidate: int) -> bool:
     if isinstance(value, IntervalSet):
         return candidate in value
     if option.name == "--syn":
-        return candidate & 0x17 == 0x02
+        value = (0x17, 0x02)
     if isinstance(value, tuple):
         first, second = value
-        return candidate & first == second if option.name == "--tcp-flags" else candidate & second == first
+        held = candidate & first == second if option.name in ("--tcp-flags", "--syn") else None
+        return bool(candidate & second == first if held is None else held)
     if option.name.endswith("-lt"):
-        return candidate < value
+        return bool(candidate < value)
     if option.name.endswith("-gt"):
-        return candidate > value
-    return candidate == value
+        return bool(candidate > value)
+    return bool(candidate == value)

@@ -1,0 +1,89 @@
+"""The compiled program as a subject: BPF_PROG_TEST_RUN, one frame after the other, where conntrack is empty."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+from ..emit.plan import Plan
+from ..host.facts import HostFacts
+from ..kernel import kfuncs, maps, syscall
+from ..kernel.compile import compile_program
+from .model import Ruling
+from .namespace import own_namespace
+
+XDP_DROP = 1
+#: In the order of `enum xt_why` in templates/types.c.j2.
+_RECENT, _LOOKUPS = 9, 10
+_SECOND_LOOK = 0.12  # seconds; longer than the program remembers a flow (XT_RECENT_NS)
+_FIRST = 2  # xt_config: when the program was attached
+
+
+class ProgramSubject:
+    """`Subject` of a program in the kernel: a descriptor, and those of its maps, filled for a host.
+
+    To be used inside `own_namespace`, with that interface's index. A flow of which a packet has just passed
+    is passed as well (the race of XDP with conntrack); such frames get a second run when that is over."""
+
+    def __init__(self, fd: int, map_fds: Mapping[str, int], ifindex: int, plan: Plan | None = None) -> None:
+        self.fd, self.maps, self.ifindex, self.plan = fd, map_fds, ifindex, plan
+        self.cpus = maps.possible_cpus()
+        if maps.CONFIG in map_fds:
+            self._configure(1)  # attached long ago
+
+    def rule(self, frames: Sequence[bytes]) -> list[Ruling]:
+        rulings = [self._ruling(f) for f in frames]
+        again = [i for i, r in enumerate(rulings) if r.why == _JUST_SEEN]
+        if again:
+            time.sleep(_SECOND_LOOK)
+            for index in again:
+                rulings[index] = self._ruling(frames[index])
+        return rulings
+
+    def _ruling(self, frame: bytes) -> Ruling:
+        # TEST_RUN may move to another CPU between two looks, so the sums are compared.
+        looked = self._count(_LOOKUPS)
+        recent = self._count(_RECENT)
+        verdict, _, _ = syscall.test_run(self.fd, frame, ingress_ifindex=self.ifindex)
+        if verdict != XDP_DROP:
+            return Ruling(False, why=_JUST_SEEN if self._count(_RECENT) > recent else "")
+        return Ruling(True, gated=self._count(_LOOKUPS) > looked)
+
+    def _count(self, index: int) -> int:
+        raw = syscall.map_lookup(self.maps[maps.VERDICTS], struct.pack("=I", index), 8 * self.cpus) or b""
+        return sum(struct.unpack(f"={len(raw) // 8}Q", raw))
+
+    def _configure(self, first: int) -> None:
+        syscall.map_update(self.maps[maps.CONFIG], struct.pack("=I", _FIRST), struct.pack("=Q", first))
+
+    def forget(self) -> None:
+        """As if no frame had been here: counters and the time of the first packet. Stamps of flows stay, and
+        are old within a tenth of a second."""
+        self._configure(0)
+        for name, words in ((maps.VERDICTS, 1), (maps.RULES, 2)):
+            if name in self.maps:
+                info = syscall.map_info(self.maps[name])
+                zero = bytes(8 * words * self.cpus)
+                for index in range(info.max_entries):
+                    syscall.map_update(self.maps[name], struct.pack("=I", index), zero)
+
+
+_JUST_SEEN = "a packet of its flow has just passed"
+
+
+@contextlib.contextmanager
+def loaded(c_text: str, host: HostFacts) -> Iterator[ProgramSubject]:
+    """Compile and load for as long as the block lasts, in a namespace like `host`. Attaches nothing.
+
+    Raises UserError (BCC or privileges missing) and KernelError."""
+    program = compile_program(c_text)
+    fd = kfuncs.load(program.instructions, program.license).fd
+    try:
+        maps.fill(program.maps, host)
+        with own_namespace(host) as ifindex:
+            yield ProgramSubject(fd, program.maps, ifindex)
+    finally:
+        os.close(fd)
