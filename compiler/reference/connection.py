@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ..fields import Family
 from ..host.facts import HostFacts
 from ..rules.model import Match, Option
 from .answers import Answer, Sight, conjunction, known, opposite
-from .packet import TCP, UDP, Packet
+from .packet import ICMP, ICMP6, TCP, UDP, Packet
 
 
 class Entry(StrEnum):
@@ -48,6 +49,11 @@ FIN, SYN, RST, ACK, URG = 0x01, 0x02, 0x04, 0x10, 0x20
 #: tcp_valid_flags of which tcp_conntracks[ORIGINAL][…][NONE] is a state; PSH, ECE and CWR are masked out.
 _STARTS = frozenset({SYN, SYN | URG})
 _PICKED_UP = frozenset({ACK, ACK | URG})
+#: ICMP types for which no entry can be made, and which belong to none: beyond those that icmp_error takes for
+#: errors (3, 4, 5, 11, 12), those without a reply type in nf_conntrack_invert_icmp_tuple.
+_NO_ICMP_CONNECTION = frozenset({1, 2, 6, 7, 9, 10, *range(19, 256)})
+#: noct_valid_new in nf_conntrack_icmpv6_error; older kernels lack the last.
+_DISCOVERY = frozenset({*range(130, 137), 143, 151})
 
 
 def can_be_looked_up(packet: Packet) -> bool:
@@ -64,6 +70,10 @@ def leaving_conntrack(
     looks right here may be wrong to the kernel, and the reverse, where the device computes it."""
     if given is not None:
         return (given,)
+    if _icmp_type(packet, Family.IPV4, ICMP) in _NO_ICMP_CONNECTION:
+        return (State.INVALID,)
+    if _icmp_type(packet, Family.IPV6, ICMP6) in _DISCOVERY:  # INVALID by its checksum
+        return (State.UNTRACKED, State.INVALID)
     if entry is Entry.UNKNOWN or not can_be_looked_up(packet):
         return (State.UNKNOWN,)
     if packet.protocol == TCP:
@@ -71,6 +81,11 @@ def leaving_conntrack(
         if flags not in _STARTS and not (flags in _PICKED_UP and host.tcp_loose):
             return (State.INVALID,)
     return (State.NEW, State.INVALID)
+
+
+def _icmp_type(packet: Packet, family: Family, protocol: int) -> int:
+    here = packet.family is family and packet.protocol == protocol and not packet.fragment
+    return packet.icmp >> 8 if here else -1
 
 
 def state(match: Match, sight: Sight) -> Answer:

@@ -149,11 +149,8 @@ def _why_never(packet: Packet, host: HostFacts) -> str:
         return "children of the interface get a copy"
     if packet.hop_options:
         return "hop-by-hop options come before every hook"
-    if packet.protocol == UDP and not packet.later_fragment and len(packet.l4) >= 4:
-        ports = {int.from_bytes(packet.l4[:2]), int.from_bytes(packet.l4[2:4])}
-        if ports & {67, 68}:
-            return "DHCP"
-    return ""
+    to_port = int.from_bytes(packet.l4[2:4]) if packet.protocol == UDP and not packet.later_fragment else 0
+    return "DHCP" if to_port in (67, 68) else ""
 
 
 class _Walk:

@@ -71,7 +71,7 @@ def _in_turn(dropped: Sequence[int], rulings: Sequence[Ruling]) -> list[int]:
     rounds: Counter[object] = Counter()
     keyed = []
     for index in dropped:
-        key = rulings[index].decision or rulings[index].cause
+        key = rulings[index].reached or rulings[index].cause
         keyed.append((rounds[key], index))
         rounds[key] += 1
     return [index for _, index in sorted(keyed)]

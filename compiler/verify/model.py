@@ -37,14 +37,14 @@ class Ruling:
     """What a program, or a plan, does with one frame.
 
     `gated`: of a drop, conntrack was asked and has no entry. `cause`: the rule or policy it drops by.
-    `decision`: kind and index of the decision that decided, where the subject can tell.
+    `reached`: kind and index of each decision that said yes, where the subject can tell.
     `why`: of a pass, where the subject can tell.
     """
 
     drop: bool
     gated: bool = False
     cause: Cause | None = None
-    decision: tuple[Kind, int] | None = None
+    reached: tuple[tuple[Kind, int], ...] = ()
     why: str = ""
 
 

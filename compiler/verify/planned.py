@@ -197,19 +197,19 @@ class PlanSubject:
 
     def decide(self, parsed: Parsed) -> Ruling:
         gate, by_itself = kinds(parsed)
-        found, kind = evaluate(self.lists[by_itself], parsed.fields), by_itself
+        found = evaluate(self.lists[by_itself], parsed.fields)
+        reached = tuple((by_itself, i) for i in found.path)
         gated = False
         if gate is not None and self.lists[gate].decisions:
             # The gated list drops at least what the other one does; what only it drops needs the look-up.
             looked = evaluate(self.lists[gate], parsed.fields)
-            if looked.drop is None:
-                return Ruling(False, False, looked.cause, (gate, looked.index), looked.why)
-            if found.drop is None:
-                found, kind, gated = looked, gate, True
+            reached = (*((gate, i) for i in looked.path), *(reached if looked.drop else ()))
+            if looked.drop is None or found.drop is None:
+                found, gated = looked, looked.drop is not None
         if found.drop is None:
-            return Ruling(False, False, found.cause, (kind, found.index), found.why)
+            return Ruling(False, False, found.cause, reached, found.why)
         why = self._kept(parsed, found.drop, gated)
-        return Ruling(not why, gated, found.cause, (kind, found.index), why)
+        return Ruling(not why, gated, found.cause, reached, why)
 
     def _kept(self, parsed: Parsed, drop: Drop, gated: bool) -> str:
         """Why the program passes what its list drops."""

@@ -1,4 +1,4 @@
-"""The compiled program as a subject: BPF_PROG_TEST_RUN, one frame after the other, where conntrack is empty."""
+"""The compiled program as a subject: BPF_PROG_TEST_RUN, frame by frame, where conntrack is empty."""
 
 from __future__ import annotations
 
