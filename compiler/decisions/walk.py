@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..matches.condition import EVERYTHING, Condition, Cube, Region
-from ..matches.lower_state import never_new, tells_new_from_invalid
+from ..matches.lower_state import asks_new_or_invalid, never_new
 from ..matches.lowering import lower_match
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import Kind, View
 from ..rules.model import Chain, Rule, Ruleset
+from .foresight import Foresight
 from .hookpath import Stop
 from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 
@@ -80,6 +81,7 @@ class Walk:
     def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...], kind: Kind):
         self.ruleset, self.stops, self.kind = ruleset, stops, kind
         self.max_states = SPARE_STATES + STATES_A_RULE * sum(1 for _ in ruleset.rules())
+        self.foresight = Foresight(ruleset, stops)
         self.notes: dict[Note, None] = {}
         self.reached: set[tuple[str, str, int]] = set()
         self.tainted: frozenset[str] = frozenset()
@@ -133,7 +135,7 @@ class Walk:
         self.reached.add((stop.table, chain.name, rule.number))
         cause = Cause(stop.table, chain.name, rule)
         view = stop.view.without(self.tainted).when(at.ctstate)
-        if any(m.known and tells_new_from_invalid(m, view) for m in rule.matches):
+        if view.no_entry and not at.ctstate and any(m.known and asks_new_or_invalid(m) for m in rule.matches):
             return self._two_states(state, at, view)
         steps: list[_Step] = []
         condition = Condition()
@@ -206,6 +208,8 @@ class Walk:
     # -- moving worlds ---------------------------------------------------------------------------
 
     def _moved(self, state: State, to: Position) -> State:
+        if to.ctstate in ("NEW", "INVALID") and not self.foresight.asks(to.path, to.chains):
+            to = to.when("")  # worlds that no rule tells apart are one
         return State(tuple(sorted({*state.worlds[1:], to})), state.local, state.after_conntrack)
 
     def _both(

@@ -49,13 +49,11 @@ def _holds(option: Option, state: str) -> bool:
     return (state in option.value) != option.negated
 
 
-def tells_new_from_invalid(match: Match, view: View) -> bool:
+def asks_new_or_invalid(match: Match) -> bool:
     """Whether the answer hangs on which of the two it is, of a packet without an entry."""
-    if not view.no_entry or view.ctstate:
-        return False
-    options = [o for o in match.options if o.name in _STATE and o.value is not None]
     return match.name in ("state", "conntrack") and any(
-        _holds(o, "NEW") != _holds(o, "INVALID") for o in options
+        o.name in _STATE and o.value is not None and _holds(o, "NEW") != _holds(o, "INVALID")
+        for o in match.options
     )
 
 

@@ -17,6 +17,7 @@ from ..rules.model import Variant
 from .condition import EVERYTHING, NOTHING, Condition, Cube
 
 FIN_PSH = 0x09
+NEVER_MERGED = 0x26  # SYN, RST, URG
 HAS_DATA = 0x100
 
 

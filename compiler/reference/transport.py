@@ -47,8 +47,8 @@ def _tcp_flags(option: Option, sight: Sight) -> Answer:
         return MAYBE
     mask, wanted = value
     seen = {packet.tcp_flags}
-    if packet.tcp_has_data and sight.host.interface.gro is not False:
-        # GRO gives the merged segment the FIN and PSH of its last part.
+    if packet.tcp_has_data and not packet.tcp_flags & 0x26 and sight.host.interface.gro is not False:
+        # GRO gives the merged segment the FIN and PSH of its last part; SYN, RST and URG are never merged.
         rest = packet.tcp_flags & ~0x09
         seen = {rest, rest | 0x01, rest | 0x08, rest | 0x09}
     answers = {flags & mask == wanted for flags in seen}

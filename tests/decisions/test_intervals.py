@@ -1,5 +1,7 @@
 """Interval sets against sets of integers."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +14,7 @@ PAIRS = st.lists(st.tuples(st.integers(0, 31), st.integers(0, 31)), max_size=4)
 def members(s: IntervalSet) -> set[int]:
     pairs = s.pairs
     assert all(lo <= hi for lo, hi in pairs)
-    assert all(a[1] + 1 < b[0] for a, b in zip(pairs, pairs[1:], strict=False))
+    assert all(a[1] + 1 < b[0] for a, b in itertools.pairwise(pairs))
     return {v for lo, hi in pairs for v in range(lo, hi + 1)}
 
 
