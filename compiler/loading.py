@@ -18,6 +18,7 @@ from .host.observe import observe
 from .kernel.load import load_program
 from .kernel.netns import in_netns
 from .kernel.state import LoadedState
+from .matches.lowering import facts_read
 from .pipeline import Compiled, compile_rules
 from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
@@ -112,6 +113,7 @@ def load(prepared: Prepared) -> LoadedState:
                 "port_of": request.port_of,
             },
             "live_rules": prepared.live_rules,
+            "compiled_facts": sorted(facts_read(r for s in prepared.rulesets for r in s.rules())),
         },
         disregarded=request.disregard,
         netns=request.netns,

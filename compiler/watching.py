@@ -85,7 +85,7 @@ def _look(known: LoadedState, say: Say) -> bool:
         now = observe(known.ifname)
     except (UserError, OSError) as e:
         return _off(known, say, f"the host can't be observed: {e}")
-    found_changes = changes(known.host, now)
+    found_changes = changes(known.host, now, _compiled_facts(known))
     stale = [c.text for c in found_changes if c.kind == STALE]
     relied = known.report.get("live_rules") if isinstance(known.report, dict) else None
     if digest != relied:
@@ -96,6 +96,11 @@ def _look(known: LoadedState, say: Say) -> bool:
         _refill(known, now)
         say(f"{known.ifname}: maps refilled: {'; '.join(c.text for c in found_changes)}")
     return True
+
+
+def _compiled_facts(known: LoadedState) -> frozenset[str]:
+    facts = known.report.get("compiled_facts", ()) if isinstance(known.report, dict) else ()
+    return frozenset(map(str, facts))
 
 
 def _refill(known: LoadedState, now: HostFacts) -> None:

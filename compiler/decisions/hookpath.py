@@ -86,6 +86,7 @@ def hook_path(
         one_interface=not host.other_interfaces,
         gro=host.interface.gro is not False,
         tcp_loose=host.tcp_loose,
+        host=host,
     )
     here = [f for f in kept if f.concerns(kind.family)]
     # What a drop would change in a flow does not concern a packet that belongs to none.

@@ -35,28 +35,34 @@ _IN_MAPS = frozenset(
         "interface.mac",
     ]
 )
+# What only the matches of rules are compiled from (MatchSpec.facts).
+_OF_MATCHES = frozenset(["unclear4", "unclear6", "local_first6"])
 # `xdp` is our own program by now, and whoever attached it watches it. Entries come and go.
 _NEVER = frozenset(["assumed", "label", "conntrack_entries", "interface.xdp"])
 
 
-def changes(relied: HostFacts, now: HostFacts) -> tuple[Change, ...]:
-    """Every difference that matters to a program made for `relied`."""
-    return tuple(_compare("", relied, now))
+def changes(relied: HostFacts, now: HostFacts, compiled: frozenset[str] = frozenset()) -> tuple[Change, ...]:
+    """Every difference that matters to a program made for `relied`. `compiled`: facts that its rules'
+    matches were compiled from."""
+    return tuple(_compare("", relied, now, compiled))
 
 
-def _compare(prefix: str, relied: Any, now: Any) -> Iterator[Change]:
+def _compare(prefix: str, relied: Any, now: Any, compiled: frozenset[str]) -> Iterator[Change]:
     for field in dataclasses.fields(relied):
         fact = f"{prefix}{field.name}"
         was, is_ = getattr(relied, field.name), getattr(now, field.name)
         if fact == "interface":
-            yield from _compare("interface.", was, is_)
+            yield from _compare("interface.", was, is_, compiled)
+            continue
+        if fact in _OF_MATCHES and fact not in compiled:
             continue
         if fact == "packet_sockets":
             was, is_ = _readers(was), _readers(is_)
         if fact == "nat_entries" and was:
             continue  # the program looks every flow up already
         if was != is_ and fact not in _NEVER:
-            yield Change(REFRESH if fact in _IN_MAPS else STALE, fact, _sentence(fact, was, is_))
+            kind = REFRESH if fact in _IN_MAPS and fact not in compiled else STALE
+            yield Change(kind, fact, _sentence(fact, was, is_))
 
 
 def _readers(sockets: Any) -> tuple[str, ...]:

@@ -88,6 +88,11 @@ class HostFacts:
     local4: tuple[str, ...] = ()
     broadcast4: tuple[str, ...] = ()
     local6: tuple[str, ...] = ()
+    # Prefixes in which those three do not tell the type of an address (addrtype): anycast, routes of other
+    # kinds in the table "local", and routes of these kinds in other tables.
+    unclear4: tuple[str, ...] = ()
+    unclear6: tuple[str, ...] = ()
+    local_first6: bool = True  # the first IPv6 routing rule asks the table "local" for every packet
     forwards4: bool = False  # any conf/*/forwarding
     forwards6: bool = False
     mc_forwarding4: bool = False
@@ -159,7 +164,7 @@ _WORDS = {bool: "true or false", int: "a whole number", str: "a text"}
 
 
 def _check_values(host: HostFacts) -> None:
-    for name in ("local4", "broadcast4", "local6"):
+    for name in ("local4", "broadcast4", "local6", "unclear4", "unclear6"):
         for prefix in getattr(host, name):
             try:
                 version = ipaddress.ip_network(prefix).version

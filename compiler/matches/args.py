@@ -160,6 +160,12 @@ def tos(words: Words, family: Family) -> tuple[int, int]:
     return integer(value, 255), integer(mask, 255) if slash else 255
 
 
+def mark(words: Words, family: Family) -> tuple[int, int]:
+    """value[/mask], 32 bits each."""
+    value, slash, mask = words[0].partition("/")
+    return integer(value, 0xFFFFFFFF), integer(mask, 0xFFFFFFFF) if slash else 0xFFFFFFFF
+
+
 def dscp(words: Words, family: Family) -> int:
     return integer(words[0], 63)
 

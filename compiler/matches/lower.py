@@ -207,39 +207,6 @@ def comment(match: Match, view: View) -> Condition:
     return YES
 
 
-#: Destination classes that hold whatever the routes say (inet_addr_type, ipv6_addr_type).
-_FIXED4 = {
-    "MULTICAST": IntervalSet.range(0xE0000000, 0xEFFFFFFF),
-    # Since Linux 5.3 the rest of 0.0.0.0/8 is unicast; before, it was broadcast too.
-    "BROADCAST": IntervalSet.of(0, 0xFFFFFFFF),
-}
-
-
-def addrtype(match: Match, view: View) -> Condition:
-    """Certain for the classes fixed by address; the rest needs the host's routes: maybe."""
-    result = YES
-    for option in match.options:
-        if option.name not in ("--src-type", "--dst-type"):
-            result &= Condition.maybe("addrtype limited to an interface")
-            continue
-        kinds = option.words[0].text.upper().split(",")
-        field = "src" if option.name == "--src-type" else "dst"
-        why = f"addrtype {','.join(kinds)} depends on the host's routes"
-        if view.family is Family.IPV6 or len(kinds) != 1 or view.unreadable(field):
-            result &= Condition.maybe(why)
-            continue
-        fixed = {k: view.test(field, s) for k, s in _FIXED4.items()}
-        yes = fixed[kinds[0]].yes if kinds[0] in fixed else NOTHING
-        certain_no = IntervalSet.union_of(p for k, s in _FIXED4.items() if k != kinds[0] for p in s)
-        may = view.test(field, certain_no.complement(32)).may
-        if option.negated:
-            no = tuple(c for k, f in fixed.items() if k != kinds[0] for c in f.may)
-            inside = _FIXED4.get(kinds[0], IntervalSet())
-            yes, may = no, view.test(field, inside.complement(32)).may
-        result &= Condition(yes, may, (why,))
-    return result
-
-
 def policy(match: Match, view: View) -> Condition:
     """What arrives on the wire is not yet decrypted: --dir in --pol ipsec is no (and its negation yes).
 

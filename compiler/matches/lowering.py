@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from ..rules.model import Match
+from collections.abc import Iterable
+
+from ..rules.model import Match, Rule
 from . import lower
 from .condition import YES, Condition
 from .table import MATCHES
 from .view import View
+
+
+def facts_read(rules: Iterable[Rule]) -> frozenset[str]:
+    """The host facts that the rules' matches are compiled from."""
+    names = {m.name for rule in rules for m in rule.matches}
+    return frozenset(fact for name in names & MATCHES.keys() for fact in MATCHES[name].facts)
 
 
 def lower_match(match: Match, view: View) -> Condition:

@@ -6,7 +6,7 @@ in lower.py. What is not in the table is kept as written, and packets that reach
 
 from __future__ import annotations
 
-from . import args, lower, lower_ipv6, lower_state
+from . import args, lower, lower_host, lower_ipv6, lower_state
 from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
 
 _O = OptionSpec
@@ -86,7 +86,8 @@ _KNOWN = (
     MatchSpec("addrtype", (
         _O(("--src-type",)), _O(("--dst-type",)),
         _O(("--limit-iface-in",), args=(0, 0)), _O(("--limit-iface-out",), args=(0, 0)),
-    ), lower=lower.addrtype, doc="classes fixed by the address; others are maybe"),
+    ), facts=lower_host.ADDRESS_FACTS, lower=lower_host.addrtype,
+              doc="by the host's own addresses; where those are not known, classes fixed by the address"),
     MatchSpec("comment", (_O(("--comment",)),), lower=lower.comment, doc="no test"),
     MatchSpec("ah", (_O(("--ahspi",), parse=args.number_range(0xFFFFFFFF), field="spi"),
                      _O(("--ahlen",)), _O(("--ahres",), args=(0, 0))), lower=lower.spi, doc="SPI"),
@@ -110,6 +111,12 @@ _KNOWN = (
         _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
         _O(("--next",), args=(0, 0)),
     ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
+    MatchSpec("mark", (_O(("--mark",), parse=args.mark),), lower=lower_host.mark,
+              doc="0 on a NIC, until a rule or a program before may have set one"),
+    MatchSpec("physdev", (
+        _O(("--physdev-in",)), _O(("--physdev-out",)),
+        *(_O((f"--physdev-is-{n}",), args=(0, 0)) for n in ("in", "out", "bridged")),
+    ), lower=lower_host.physdev, doc="no packet of a bridge comes in by another interface"),
     MatchSpec("state", (_O(("--state",), parse=args.ct_states),), reads_conntrack=True,
               lower=lower_state.state, doc=_STATE),
     MatchSpec("conntrack", (
@@ -124,7 +131,6 @@ _KNOWN = (
     _maybe("connlabel", "connection labels", conntrack=True),
     _maybe("helper", "connection helper", conntrack=True),
     _maybe("cluster", "connection hash", conntrack=True),
-    _maybe("mark", "the packet mark"),
     _maybe("u32", "bytes chosen by an expression"),
     _maybe("bpf", "a BPF program of its own"),
     _maybe("string", "payload contents"),
@@ -132,7 +138,6 @@ _KNOWN = (
     _maybe("owner", "the local socket"),
     _maybe("socket", "the local socket"),
     _maybe("cgroup", "the local socket"),
-    _maybe("physdev", "the bridge port"),
     _maybe("realm", "the route's realm"),
     _maybe("rpfilter", "the reverse path"),
     _maybe("tcpmss", "TCP options"),

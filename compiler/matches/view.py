@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from ..fields import FIELDS, Family
+from ..host.facts import PLAIN_HOST, HostFacts
 from ..intervals import IntervalSet
 from ..rules.model import Variant
 from .condition import EVERYTHING, NOTHING, Condition, Cube
@@ -55,6 +56,7 @@ class View:
     `before_conntrack`: in raw, where a packet has no connection yet.
     `ctstate`: the state of its connection where that is known: NEW, INVALID or UNTRACKED.
     `tainted`: fields that an earlier target may have changed ("mark" included).
+    `host`: for matches that ask about it.
     """
 
     kind: Kind
@@ -69,6 +71,7 @@ class View:
     before_conntrack: bool = False
     ctstate: str = ""
     tainted: frozenset[str] = field(default=frozenset())
+    host: HostFacts = field(default=PLAIN_HOST, compare=False, repr=False)
 
     @property
     def family(self) -> Family:

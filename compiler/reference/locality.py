@@ -32,20 +32,52 @@ def is_own_source(packet: Packet, host: HostFacts) -> bool:
 
 
 def addrtype(match: Match, sight: Sight) -> Answer:
-    """Certain where the address alone says the class (inet_addr_type); all else is up to the routes."""
     answers = []
     for option in match.options:
         ends = {"--src-type": sight.packet.src, "--dst-type": sight.packet.dst}
-        if option.name not in ends or sight.packet.family is not Family.IPV4:
+        if option.name not in ends:
             return Answer.MAYBE
-        address, answer = ends[option.name], Answer.MAYBE
-        kinds = ",".join(w.text for w in option.words).upper().split(",")
-        if address in (0, _LIMITED_BROADCAST):  # since Linux 5.3 the rest of 0.0.0.0/8 is like any other
-            answer = known("BROADCAST" in kinds)
-        elif address >> 28 == 0xE:
-            answer = known("MULTICAST" in kinds)
+        kinds = set(",".join(w.text for w in option.words).upper().split(","))
+        of_family = _addrtype4 if sight.packet.family is Family.IPV4 else _addrtype6
+        answer = of_family(ends[option.name], kinds, sight.host)
         answers.append(opposite(answer) if option.negated else answer)
     return conjunction(answers)
+
+
+def _addrtype4(address: int, kinds: set[str], host: HostFacts) -> Answer:
+    """inet_addr_type"""
+    if address in (0, _LIMITED_BROADCAST):  # since Linux 5.3 the rest of 0.0.0.0/8 is like any other
+        return known("BROADCAST" in kinds)
+    if address >> 28 == 0xE:
+        return known("MULTICAST" in kinds)
+    if not host.local4 or _in_any(address, host.unclear4):
+        return Answer.MAYBE
+    routes = [("LOCAL", p) for p in host.local4] + [("BROADCAST", p) for p in host.broadcast4]
+    found = {kind for kind, p in routes if p.endswith("/32") and _in_any(address, (p,))}
+    if len(found) == 1:
+        return known(found.pop() in kinds)
+    # Wider prefixes may hold more specific routes of the table "main".
+    return Answer.MAYBE if found or _in_any(address, (p for _, p in routes)) else known("UNICAST" in kinds)
+
+
+def _addrtype6(address: int, kinds: set[str], host: HostFacts) -> Answer:
+    """match_type6"""
+    multicast = address >> 120 == 0xFF
+    mapped = address >> 32 == 0xFFFF
+    fixed = {"MULTICAST": multicast, "UNSPEC": address == 0}
+    fixed["UNICAST"] = not (multicast or mapped or address == 0)
+    if not all(fixed[k] for k in kinds & fixed.keys()):
+        return Answer.NO
+    rest = kinds - fixed.keys()
+    if not rest:
+        return Answer.YES
+    if not host.local6 or "LOCAL" not in rest or _in_any(address, host.unclear6):
+        return Answer.MAYBE
+    here = [p for p in host.local6 if _in_any(address, (p,))]
+    if any(p.endswith("/128") for p in here) and host.local_first6:
+        return Answer.YES if rest <= {"LOCAL", "ANYCAST", "UNREACHABLE"} else Answer.MAYBE
+    # A link-local address may be another interface's.
+    return Answer.NO if rest == {"LOCAL"} and not here and address >> 118 != 0x3FA else Answer.MAYBE
 
 
 def why_not_local(packet: Packet, host: HostFacts, tos_rewritten: bool) -> str:

@@ -177,6 +177,29 @@ def _pkttype(match: Match, sight: Sight) -> Answer:
     return every(match, lambda o: equal(o, sight.packet.pkttype))
 
 
+def _mark(match: Match, sight: Sight) -> Answer:
+    """What a NIC hands up has mark 0; who could have changed that since?"""
+    host = sight.host
+    others = host.interface.tc_ingress or host.interface.uppers or host.bpf_netfilter
+    strange = any(not t.harmless for t in host.native_tables if t.family != "arp")
+    if host.interface.kind or others or strange or "mark" in sight.changed:
+        return MAYBE
+
+    def answer(option: Option) -> Answer:
+        if not isinstance(option.value, tuple):
+            return MAYBE
+        value, mask = option.value
+        return known(0 & mask == value)
+
+    return every(match, answer)
+
+
+def _physdev(match: Match, sight: Sight) -> Answer:
+    if sight.host.interface.kind not in ("", "veth") or sight.host.interface.uppers:
+        return MAYBE
+    return every(match, lambda o: NO)
+
+
 def _policy(match: Match, sight: Sight) -> Answer:
     """Nothing is decrypted yet when it comes off the wire."""
     words = {o.name: first_word(o) for o in match.options}
@@ -216,5 +239,7 @@ _EVALUATORS: dict[str, Evaluator] = {
     "addrtype": addrtype,
     "state": connection.state,
     "conntrack": connection.state,
+    "mark": _mark,
+    "physdev": _physdev,
     "comment": lambda match, sight: YES,
 }

@@ -51,7 +51,7 @@ def test_a_drop_a_policy_and_an_accept():
 
 
 def test_maybe_drop_is_not_there_and_maybe_accept_passes():
-    assert isinstance(fate(walk("ACCEPT", rule(1, "DROP", "mark")), 1), Accept)
+    assert isinstance(fate(walk("ACCEPT", rule(1, "DROP", "string")), 1), Accept)
     result = walk("DROP", rule(1, "ACCEPT", "mark", src=1))
     assert isinstance(fate(result, 1), Undecided)
     assert isinstance(fate(result, 2), Drop)

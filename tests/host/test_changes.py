@@ -36,6 +36,16 @@ def test_each_difference_is_told(now: HostFacts, expected: tuple[str, str, str])
     assert [(c.kind, c.fact, c.text) for c in changes(PLAIN_HOST, now)] == [expected]
 
 
+def test_what_rules_are_compiled_from_makes_the_program_stale() -> None:
+    now = replace(PLAIN_HOST, local4=("10.0.0.1/32",), unclear4=("10.0.0.2/32",))
+    assert [(c.kind, c.fact) for c in changes(PLAIN_HOST, now)] == [("refresh", "local4")]
+    compiled = frozenset(("local4", "unclear4"))
+    assert [(c.kind, c.fact) for c in changes(PLAIN_HOST, now, compiled)] == [
+        ("stale", "local4"),
+        ("stale", "unclear4"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("relied", "now"),
     [

@@ -105,6 +105,25 @@ def test_any_local_address_and_anycast(pair: NetnsPair) -> None:
     assert "198.51.100.9/32" in host.broadcast4
     assert any(p.endswith("::/128") and p != "::/128" for p in host.local6)  # the subnet-router anycast
     assert host.forwards6
+    assert host.unclear4 == ("203.0.113.0/24",)
+    assert any(p.endswith("::/128") and p != "::/128" for p in host.unclear6)
+
+
+def test_routes_that_hide_the_type_of_an_address(pair: NetnsPair) -> None:
+    run(pair, "ip route add blackhole 192.0.2.5/32 table local")
+    run(pair, "ip route add local 192.0.2.6/32 dev lo tos 0x10 table local")
+    run(pair, "ip -6 route add local 2001:db8::/64 dev lo table 77")
+    run(pair, "ip link add vx9 type veth peer name vx8")
+    run(pair, "ip addr add 192.0.2.129/25 brd + dev vx9")
+    run(pair, "ip link set vx9 up")  # no carrier: its broadcast route is down
+    host = look(pair)
+    assert set(host.unclear4) >= {"192.0.2.5/32", "192.0.2.6/32", "192.0.2.255/32"}
+    assert "192.0.2.129/32" in host.local4 and "192.0.2.129/32" not in host.unclear4
+    assert "2001:db8::/64" in host.unclear6
+    assert host.local_first6
+    run(pair, "ip -6 rule add from all to 2001:db8::/32 pref 0 lookup local")
+    run(pair, "ip -6 rule del pref 0")
+    assert not look(pair).local_first6
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,14 @@ class Bench:
 
     def survivors(self, frames: Sequence[bytes]) -> set[int]:
         """Indices of the frames that came through every INPUT chain; of a datagram in fragments, all."""
+        return {index for index, _ in self.logged(frames, self._log)}
+
+    def logged(self, frames: Sequence[bytes], log: probe.SurvivorLog) -> set[tuple[int, str]]:
+        """Which frames the log's group told of, and with which prefix."""
         whose: dict[int, list[int]] = {}
         tags: dict[bytes, int] = {}
-        self._log.read()
-        packets: list[bytes] = []
+        log.read()
+        packets: list[tuple[str, bytes]] = []
         with _one_cpu():
             for start in range(0, len(frames), _CHUNK):
                 for index, frame in enumerate(frames[start : start + _CHUNK], start):
@@ -131,8 +135,10 @@ class Bench:
                     with contextlib.suppress(OSError):  # shorter than an Ethernet header, or too long
                         self._sender.send(probe.tagged(frame, tag))
                 self._flush()
-                packets += self._log.read()
-        return {index for packet in packets for index in whose.get(probe.tag_of(packet), ())}
+                packets += log.read_prefixed()
+        return {
+            (index, prefix) for prefix, packet in packets for index in whose.get(probe.tag_of(packet), ())
+        }
 
     def _flush(self) -> None:
         # Packets may travel through the hooks in batches: when the first sentinel is seen, its batch is

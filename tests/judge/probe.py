@@ -25,7 +25,7 @@ SENTINEL_TYPE = 0x88B5  # IEEE: local experiments; not IP, so no rule and no pro
 
 _ULOG_PACKET, _ULOG_CONFIG = 4 << 8 | 0, 4 << 8 | 1
 _NLM_F_REQUEST_ACK = 0x05
-_PAYLOAD = 9
+_PAYLOAD, _PREFIX = 9, 10
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -33,9 +33,10 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 
 class SurvivorLog:
-    """Reads the NFLOG group. To be made inside the namespace."""
+    """Reads an NFLOG group. To be made inside the namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, group: int = GROUP) -> None:
+        self._group = group
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)  # NETLINK_NETFILTER
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
@@ -44,7 +45,7 @@ class SurvivorLog:
         self._configure(_attribute(5, struct.pack("!I", 1)))  # hold nothing back
 
     def _configure(self, attribute: bytes) -> None:
-        body = struct.pack("!BBH", 0, 0, GROUP) + attribute
+        body = struct.pack("!BBH", 0, 0, self._group) + attribute
         head = struct.pack("IHHII", 16 + len(body), _ULOG_CONFIG, _NLM_F_REQUEST_ACK, 1, 0)
         self._socket.send(head + body)
         answer = self._socket.recv(4096)
@@ -54,6 +55,10 @@ class SurvivorLog:
 
     def read(self) -> list[bytes]:
         """The IP packets logged since the last call, cut at 128 bytes. Raises OSError if some were lost."""
+        return [packet for _, packet in self.read_prefixed()]
+
+    def read_prefixed(self) -> list[tuple[str, bytes]]:
+        """With the prefix that the rule gave each."""
         packets = []
         while True:
             try:
@@ -66,18 +71,21 @@ class SurvivorLog:
         self._socket.close()
 
 
-def _payloads(data: bytes) -> list[bytes]:
+def _payloads(data: bytes) -> list[tuple[str, bytes]]:
     found = []
     at = 0
     while at + 16 <= len(data):
         size, kind = struct.unpack_from("IH", data, at)
         if kind == _ULOG_PACKET:
             inner, end = at + 20, at + size
+            values = {}
             while inner + 4 <= end:
                 length, attribute = struct.unpack_from("HH", data, inner)
-                if attribute & 0x3FFF == _PAYLOAD:
-                    found.append(data[inner + 4 : inner + length])
+                values[attribute & 0x3FFF] = data[inner + 4 : inner + length]
                 inner += (length + 3) & ~3
+            if _PAYLOAD in values:
+                prefix = values.get(_PREFIX, b"").rstrip(b"\0").decode()
+                found.append((prefix, values[_PAYLOAD]))
         at += (size + 3) & ~3
     return found
 

@@ -44,9 +44,9 @@ def eventually(look, what: str):
 
 
 @contextlib.contextmanager
-def loaded(variant: str) -> Iterator[NetnsPair]:
+def loaded(variant: str, rules: str = RULES) -> Iterator[NetnsPair]:
     with NetnsPair() as pair:
-        pair.run(pair.server.ns, [f"iptables-{variant}-restore"], input=RULES)
+        pair.run(pair.server.ns, [f"iptables-{variant}-restore"], input=rules)
         xdptables("load", pair.server.ifname, "--netns", pair.server.ns)
         try:
             eventually(lambda: (status(pair) or {}).get("watcher"), "a watcher")
@@ -83,6 +83,16 @@ def test_a_new_address_is_local() -> None:
 
         eventually(known, "the address in the map")
         assert status(pair)["since"] == first["since"]  # refilled, not loaded anew
+
+
+def test_a_new_address_is_compiled_in_where_a_rule_asks_for_local_ones() -> None:
+    rules = "*raw\n:PREROUTING ACCEPT\n-A PREROUTING -m addrtype ! --dst-type LOCAL -j DROP\nCOMMIT\n"
+    with loaded("legacy", rules) as pair:
+        first = status(pair)
+        assert len(dropping(pair)) == 1
+        pair.run(pair.server.ns, ["ip", "addr", "add", "192.0.2.77/32", "dev", pair.server.ifname])
+        eventually(lambda: (status(pair) or first)["since"] != first["since"], "loaded anew")
+        assert "192.0.2.77/32" in host_of(pair)["local4"]
 
 
 def host_of(pair: NetnsPair) -> dict:
