@@ -136,6 +136,8 @@ class Walk:
         cause = Cause(stop.table, chain.name, rule)
         view = stop.view.without(self.tainted).when(at.ctstate)
         if view.no_entry and not at.ctstate and any(m.known and asks_new_or_invalid(m) for m in rule.matches):
+            if rule.target is not None and rule.target.name == "DROP":
+                self._note(cause, "NEW or INVALID is certain of some TCP flags only")
             return self._two_states(state, at, view)
         steps: list[_Step] = []
         condition = Condition()
@@ -181,7 +183,7 @@ class Walk:
         assert rule.target is not None
         spec = TARGETS.get(rule.target.name)
         harmless = spec is not None and rule.target.option(spec.harmless_with) is not None
-        if rule.target.name in UNTRACKS and harmless:
+        if rule.target.name in UNTRACKS and (harmless or spec is TARGETS["NOTRACK"]):
             untracked = self._moved(state, at.next().when("UNTRACKED"))
             return self._both([], state, at, condition, untracked, onward)
         if spec is not None and (harmless or spec.kind is TargetKind.CONTINUE):

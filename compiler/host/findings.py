@@ -225,6 +225,17 @@ def _helpers(host: HostFacts) -> Iterator[Finding]:
         yield Finding("helpers", Scope.NO_DROPS_AFTER_CONNTRACK, text, "remove the helper")
 
 
+def _no_conntrack_lookup(host: HostFacts) -> Iterator[Finding]:
+    """Without it every drop that hangs on the state of a connection stays in netfilter."""
+    if host.no_conntrack_lookup:
+        yield Finding(
+            "no-conntrack-lookup",
+            Scope.NOTE,
+            f"XDP can't ask conntrack here: {host.no_conntrack_lookup}",
+            "Linux 5.18 or later, with BTF",
+        )
+
+
 def _log_martians(host: HostFacts) -> Iterator[Finding]:
     """Routing logs them between PREROUTING and INPUT; IPv6 has no such log."""
     if host.log_martians:
@@ -289,6 +300,7 @@ CHECKS: tuple[Check, ...] = (
     _foreign_tables,
     _conntrack_log_invalid,
     _helpers,
+    _no_conntrack_lookup,
     _log_martians,
     _fwmark_rules,
     _tos_rules,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from ..decisions.hookpath import PATH
+from ..decisions.hookpath import PATH, rule_reads_state
 from ..decisions.model import Cause, DecisionList, Undecided
 from ..emit.plan import Plan, causes_of
 from ..host.facts import HostFacts
@@ -131,7 +131,11 @@ class _Known:
     def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
         self.slots = set(plan.slots)
         self.by_itself = {
-            c for d in plan.lists if not d.kind.no_entry for item in d.decisions for c in causes_of(item)
+            c
+            for d in plan.lists
+            if not d.kind.no_entry and not d.kind.is_fragment
+            for item in narrow(d, looked_up=True).decisions
+            for c in causes_of(item)
         }
         self.gave_up = next((d.gave_up for d in lists if d.gave_up), "")
         # The list that can drop most is asked last, for packets without a connection: its reasons count.
@@ -163,7 +167,7 @@ class _Known:
             return Entry(cause, family, Fate.PASSES if name == "ACCEPT" else Fate.COUNTS)
         if cause in self.slots:
             why = f"in part: {self.whole[cause]}" if cause in self.whole else ""
-            if self.gated and cause not in self.by_itself:
+            if self.gated and (cause not in self.by_itself or (rule and rule_reads_state(rule))):
                 why = "; ".join(w for w in ("TCP and UDP that conntrack does not know", why) if w)
             return Entry(cause, family, Fate.OFFLOADED, why, True)
         if cause in self.notes:
@@ -177,9 +181,17 @@ class _Known:
     def _blocker(self, cause: Cause) -> str:
         """The undecided rule that takes its packets first."""
         for then in self.undecided:
-            if then.cause is not None and (not cause.line or then.cause.line < cause.line or cause.policy):
+            if then.cause is not None and (cause.policy or _place(then.cause) < _place(cause)):
                 return f"line {then.cause.line} may decide its packets first ({then.why})"
         return "earlier rules decide all its packets"
+
+
+_TABLES = {table: at for at, table in enumerate(dict.fromkeys(t for t, _ in PATH))}
+
+
+def _place(cause: Cause) -> tuple[int, int]:
+    """What comes first for a packet, as far as table and line tell."""
+    return _TABLES.get(cause.table, 0), cause.line
 
 
 def _without_undecided(decisions: DecisionList) -> DecisionList:
