@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo bench coverage docs lint clean
+.PHONY: setup test demo bench coverage race docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -26,9 +26,14 @@ bench: setup
 coverage: setup
 	$(PY) scripts/coverage.py docs/coverage.md
 
+# How long a packet is under way between XDP and conntrack: what the window has to outlast. Needs root.
+race: setup
+	$(PY) scripts/race.py
+
 # Write what is generated from the code.
 docs: setup
 	$(PY) scripts/match_tables.py docs/matches.md
+	$(PY) scripts/readme_report.py
 
 lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check . && $(VENV)/bin/mypy
