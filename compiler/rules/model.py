@@ -84,6 +84,10 @@ class Rule:
     counters: tuple[int, int] | None = field(default=None, compare=False)
     span: Span = field(kw_only=True, compare=False, repr=False)
 
+    def __hash__(self) -> int:
+        """By place: rules are asked for often, and a hash of all they hold costs as much as reading them."""
+        return hash((self.table, self.chain, self.number))
+
     @property
     def text(self) -> str:
         """The rule as written, without counters or line end."""
@@ -103,6 +107,10 @@ class Chain:
     rules: tuple[Rule, ...] = ()
     counters: tuple[int, int] | None = field(default=None, compare=False)
     span: Span | None = field(default=None, compare=False, repr=False)  # of the `:NAME POLICY` line
+
+    def __hash__(self) -> int:
+        """Not of the rules: there may be 100,000."""
+        return hash((self.name, self.policy))
 
 
 @dataclass(frozen=True, slots=True)
