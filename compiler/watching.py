@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import gc
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import syslog
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .collector import no_collection
 from .fields import Family
 from .host.changes import STALE, changes
 from .host.facts import HostFacts
@@ -54,6 +56,7 @@ def request_of(known: LoadedState) -> Request:
 
 def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
     """Until the program is unloaded. Raises UserError when there is none, or someone watches it already."""
+    gc.enable()  # this process lives long
     with in_netns(netns):
         known = state.read(state.Key(inode(), attach.ifindex_of(ifname)))
         if known is None:
@@ -135,7 +138,8 @@ _REFILLED = (
 def _renew(known: LoadedState, say: Say, why: str) -> bool:
     """Compile and load anew; where that is not possible the program comes off."""
     try:
-        load(prepare(dataclasses.replace(request_of(known), netns="")))
+        with no_collection():
+            load(prepare(dataclasses.replace(request_of(known), netns="")))
     except (UserError, InputError, KernelError, OSError) as e:
         return _off(known, say, f"{why}; and it can't be loaded anew: {e}")
     say(f"{known.ifname}: loaded anew: {why}")

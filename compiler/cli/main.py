@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from .. import __version__
+from ..collector import no_collection
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
 from ..kernel.errors import KernelError
@@ -84,7 +85,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows only ASCII
     try:
-        cli(prog_name="xdptables", standalone_mode=False)
+        with no_collection():
+            cli(prog_name="xdptables", standalone_mode=False)
     except click.ClickException as e:
         e.show()
         sys.exit(e.exit_code)
