@@ -105,7 +105,7 @@ def load(prepared: Prepared) -> LoadedState:
         source=request.source,
         slots=slots,
         report_json={
-            **prepared.compiled.report.to_data(),
+            "summary": prepared.compiled.report.summary,
             "request": {
                 "rules": os.path.abspath(request.rules.name) if request.rules else None,
                 "family": request.family,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import sys
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..report.text import show
 from ..rules.reader import read
 from ..source import InputError, UserError, printable
 from .inputs import read_source
+from .output import print_json
 from .running import host_command, load_command, status_command, unload_command, watch_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -70,7 +70,7 @@ def compile_command(
     if dry_run:
         click.echo(compiled.c_text, nl=False)
     if as_json:
-        click.echo(json.dumps(compiled.report.to_data(), indent=2), err=dry_run)
+        print_json(compiled.report.to_data(), err=dry_run)
     else:
         show(compiled.report, Console(stderr=dry_run, highlight=False))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any
 
 import click
@@ -19,10 +18,11 @@ from ..kernel.settle import repair
 from ..kernel.status import Status, list_loaded
 from ..kernel.status import status as read_status
 from ..loading import Request, load, prepare
-from ..report.text import show
+from ..report.text import MOST, show
 from ..source import UserError, printable
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
+from .output import print_json
 
 #: In the order of `enum xt_why` in the program.
 VERDICTS = (
@@ -64,7 +64,7 @@ def load_command(
     if not no_watch and watcher_pid(state.key) is None:
         start_in_background(interface, netns)
     if as_json:
-        click.echo(json.dumps(_state_data(state), indent=2))
+        print_json(_state_data(state) | {"report": prepared.compiled.report.to_data()})
         return
     show(prepared.compiled.report, console)
     refused = f" (native mode was refused: {state.native_refused})" if state.native_refused else ""
@@ -88,7 +88,7 @@ def unload_command(interface: str | None, everything: bool, netns: str, as_json:
         ended = [unload_program(state.ifname, netns=state.netns) for state in list_loaded()]
         repaired = repair()
     if as_json:
-        click.echo(json.dumps([_status_data(status) for status in ended], indent=2))
+        print_json([_status_data(status) for status in ended])
         return
     for status in ended:
         dropped = _status_data(status)["verdicts"].get("dropped", 0)
@@ -105,20 +105,19 @@ def status_command(interface: str | None, netns: str, as_json: bool) -> None:
     """What is loaded, since when, and what it dropped by which rule."""
     found = [_status_data(s) for s in read_status(interface, netns_name=netns)]
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        print_json(found)
         return
     if not found:
         raise UserError(
             f"nothing is loaded{f' on {interface}' if interface else ''}", "xdptables load INTERFACE"
         )
-    console = Console(highlight=False)
     for data in found:
-        _show_status(data, console)
+        _show_status(data)
 
 
-def _show_status(data: dict[str, Any], console: Console) -> None:
+def _show_status(data: dict[str, Any]) -> None:
     def line(text: str) -> None:
-        console.print(printable(text), markup=False, soft_wrap=True)
+        click.echo(printable(text))
 
     at_work = "attached" if data["attached"] else "NOT ATTACHED"
     line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {data['source']}")
@@ -134,22 +133,28 @@ def _show_status(data: dict[str, Any], console: Console) -> None:
     for name, packets in data["verdicts"].items():
         line(f"  {packets:>14} {name}")
     line("       packets          bytes  rule")
-    for rule in data["rules"]:
+    rules = data["rules"]
+    if len(rules) > MOST:
+        rules = sorted((r for r in rules if r["packets"]), key=lambda r: -r["packets"])[:MOST]
+    for rule in rules:
         line(f"{rule['packets']:>14} {rule['bytes']:>14}  line {rule['line']}: {rule['rule']}")
+    if len(rules) < len(data["rules"]):
+        rest = len(data["rules"]) - len(rules)
+        line(f"{rest} more rules, which dropped less or nothing, are not listed; --json has them all")
 
 
 def _state_data(state: Any) -> dict[str, Any]:
     return {
         "interface": state.ifname, "netns": state.netns, "mode": state.mode, "since": state.since,
         "source": state.source, "program": state.prog_id, "disregarded": list(state.disregarded),
-        "native_refused": state.native_refused, "report": state.report,
+        "native_refused": state.native_refused,
     }  # fmt: skip
 
 
 def _status_data(status: Status) -> dict[str, Any]:
     state = status.state
     rules = []
-    for slot, rule in enumerate(state.slots if state else ()):
+    for slot, rule in enumerate(status.rules):
         counted = status.counters.rules[slot] if slot < len(status.counters.rules) else None
         packets, size = (counted.packets, counted.bytes) if counted else (0, 0)
         rules.append({**rule, "packets": packets, "bytes": size})
@@ -186,7 +191,7 @@ def host_command(interface: str, netns: str, only_findings: bool, as_json: bool)
     with in_netns(netns):
         host = observe(interface)
     if only_findings and as_json:
-        click.echo(json.dumps([dataclasses.asdict(f) for f in findings(host)], indent=2))
+        print_json([dataclasses.asdict(f) for f in findings(host)])
     elif only_findings:
         for f in findings(host):
             click.echo(

@@ -38,7 +38,8 @@ def load_program(
 ) -> LoadedState:
     """Compile, load, fill, pin, attach. On any failure the device keeps what it had.
 
-    `fill` writes maps other than those of the host, given descriptors by name.
+    `fill` writes maps other than those of the host, given descriptors by name. `slots`: JSON for each
+    counter, shown by the status; `report_json`: kept in the record, which is read often: keep it small.
     Raises UserError for what the user can mend, KernelError for defects of ours.
     """
     if mode not in attach.MODES:
@@ -62,13 +63,12 @@ def load_program(
                 since=datetime.now(UTC).isoformat(timespec="seconds"),
                 source=source,
                 host=host,
-                slots=tuple(slots),
                 disregarded=tuple(disregarded),
                 report=report_json,
                 frags=frags,
             )
             with state.lock():
-                return _install(new, prog_fd, program.maps, replace)
+                return _install(new, prog_fd, program.maps, replace, slots)
         finally:
             os.close(prog_fd)
 
@@ -87,13 +87,16 @@ def _load(
     return loaded.fd, loaded.frags
 
 
-def _install(new: LoadedState, prog_fd: int, map_fds: Mapping[str, int], replace: bool) -> LoadedState:
+def _install(
+    new: LoadedState, prog_fd: int, map_fds: Mapping[str, int], replace: bool, slots: Sequence[Any]
+) -> LoadedState:
     key = new.key
     settle(key)
     old = state.read(key)
     current = _check_device(new.ifindex, new.ifname, replace)
     try:
         pins.pin(key, new.prog_id, prog_fd, map_fds)
+        state.write_rules(new, slots)
         state.write(dataclasses.replace(new, previous=old))
         result = _attach(new, prog_fd, current, old)
         final = dataclasses.replace(
@@ -112,6 +115,7 @@ def _install(new: LoadedState, prog_fd: int, map_fds: Mapping[str, int], replace
             raise KernelError(f"loading on {new.ifname} failed: {e}") from e
         raise
     pins.unpin_all_but(key, {new.prog_id})
+    state.remove_rules_but(key, {new.prog_id})
     return final
 
 

@@ -42,7 +42,9 @@ def _settle(key: Key, programs: dict[str, int]) -> list[str]:
     losers = [s for s in candidates if s is not winner]
     for loser in losers:
         mended += _detach_strays(loser)
-    pins.unpin_all_but(key, ours | ({winner.prog_id} if winner else set()))
+    kept = ours | ({winner.prog_id} if winner else set())
+    pins.unpin_all_but(key, kept)
+    state.remove_rules_but(key, kept)
     return mended
 
 

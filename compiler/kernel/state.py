@@ -1,5 +1,8 @@
 """What is loaded, remembered outside the process: one JSON file a device, in /run, gone with the boot.
 
+The rules of a program's counters are in a file of their own, since there may be 100,000, and the record is
+read at each look of a watcher.
+
 Only what is attached counts. A file can be older than the truth (a process was killed, a device deleted);
 `settle.py` compares and mends, and is the only one to do so.
 """
@@ -13,7 +16,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,8 +50,8 @@ class LoadedState:
     """`load_time` is the kernel's, and tells the program from a later one with the same id.
 
     `netns`: name or path as the user gave it, "" for the namespace of the caller. `since`: ISO time.
-    `slots` and `report` are JSON of the caller's, kept as they are. `previous`: while this one is
-    "attaching", the program that it replaces.
+    `report` is JSON of the caller's, kept as it is. `previous`: while this one is "attaching", the
+    program that it replaces.
     """
 
     ifname: str
@@ -61,7 +64,6 @@ class LoadedState:
     since: str
     source: str
     host: HostFacts
-    slots: tuple[Any, ...] = ()
     disregarded: tuple[str, ...] = ()
     report: Any = None
     phase: str = ATTACHING
@@ -87,7 +89,6 @@ class LoadedState:
         known = {f.name for f in dataclasses.fields(LoadedState)}
         values = {name: value for name, value in data.items() if name in known}
         values["host"] = HostFacts.from_json(json.dumps(data["host"]))
-        values["slots"] = tuple(data.get("slots", ()))
         values["disregarded"] = tuple(data.get("disregarded", ()))
         previous = data.get("previous")
         values["previous"] = LoadedState.from_data(previous) if previous else None
@@ -99,7 +100,9 @@ def file_of(key: Key) -> Path:
 
 
 def recorded_keys() -> list[Key]:
-    found = [Key.parse(path.stem) for path in DIRECTORY.glob("*.json")]
+    """Also of records that are lost, but for the rules."""
+    paths = (*DIRECTORY.glob("*.json"), *DIRECTORY.glob("*.rules"))
+    found = {Key.parse(path.name.partition(".")[0]) for path in paths}
     return sorted((key for key in found if key), key=str)
 
 
@@ -113,13 +116,16 @@ def read(key: Key) -> LoadedState | None:
 
 
 def write(state: LoadedState) -> None:
+    _replace(file_of(state.key), json.dumps(state.to_data(), indent=1))
+
+
+def _replace(path: Path, text: str) -> None:
     """All of it or nothing, whatever happens meanwhile."""
     _make_directory()
-    path = file_of(state.key)
-    fd, temporary = tempfile.mkstemp(prefix=f".{state.key}.", dir=DIRECTORY)
+    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=DIRECTORY)
     try:
         with os.fdopen(fd, "w") as file:
-            json.dump(state.to_data(), file, indent=1)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -137,6 +143,33 @@ def write(state: LoadedState) -> None:
 def remove(key: Key) -> None:
     with contextlib.suppress(FileNotFoundError):
         file_of(key).unlink()
+    remove_rules_but(key, set())
+
+
+def write_rules(state: LoadedState, rules: Sequence[Any]) -> None:
+    """JSON of the caller's for each counter, by slot. Before the state that speaks of it."""
+    _replace(_rules_file(state.key, state.prog_id), json.dumps(rules))
+
+
+def read_rules(state: LoadedState) -> tuple[Any, ...]:
+    """Empty where they are lost."""
+    try:
+        rules = json.loads(_rules_file(state.key, state.prog_id).read_text())
+    except (OSError, ValueError):
+        return ()
+    return tuple(rules) if isinstance(rules, list) else ()
+
+
+def remove_rules_but(key: Key, keep: set[int]) -> None:
+    """Of all programs that this device had but those of these ids."""
+    kept = {_rules_file(key, prog_id) for prog_id in keep}
+    for path in DIRECTORY.glob(f"{key}.*.rules"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
+
+
+def _rules_file(key: Key, prog_id: int) -> Path:
+    return DIRECTORY / f"{key}.{prog_id}.rules"
 
 
 @contextlib.contextmanager

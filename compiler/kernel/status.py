@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..source import UserError
 from . import attach, maps, netlink, netns, pins, state
@@ -19,7 +20,8 @@ _NO_COUNTERS = Counters()
 class Status:
     """`state` is None for a program of ours whose record is lost. `attached`: it is at work now.
 
-    `ifname`: the present name. `problems`: why the record and the truth differ, for the user.
+    `ifname`: the present name. `problems`: why the record and the truth differ, for the user. `rules`:
+    what was recorded for each counter, by slot.
     """
 
     state: LoadedState | None
@@ -27,6 +29,7 @@ class Status:
     attached: bool
     counters: Counters = _NO_COUNTERS
     problems: tuple[str, ...] = ()
+    rules: tuple[Any, ...] = ()
 
 
 def list_loaded() -> list[LoadedState]:
@@ -56,7 +59,12 @@ def status(ifname: str | None = None, *, netns_name: str = "") -> list[Status]:
     if not states:
         return []
     here, reachable = netns.inode(), netns.namespaces()
-    return [_status(known, here, reachable) for known in states]
+    found = [_status(known, here, reachable) for known in states]
+    return [s if s.attached else _with_rules(s) for s in found]
+
+
+def _with_rules(status: Status) -> Status:
+    return replace(status, rules=state.read_rules(status.state)) if status.state else status
 
 
 def _status(known: LoadedState, here: int, reachable: dict[int, str]) -> Status:
@@ -110,4 +118,4 @@ def describe_state(
     finally:
         for fd in fds.values():
             os.close(fd)
-    return Status(known, ifname, attached, counters, problems)
+    return _with_rules(Status(known, ifname, attached, counters, problems))

@@ -63,7 +63,8 @@ def attach_other(pair: NetnsPair, flags: int = netlink.DRV_MODE) -> int:
 def nothing_left(pair: NetnsPair) -> bool:
     with pair.enter(pair.server):
         key = state.Key(netns.inode(), pair.server.ifindex)
-    return not state.file_of(key).exists() and not (pins.DIRECTORY / str(key)).exists()
+    records = list(state.DIRECTORY.glob(f"{key}.*"))
+    return not [r for r in records if r.suffix != ".watch"] and not (pins.DIRECTORY / str(key)).exists()
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,12 @@ def test_load_and_unload(netns_pair: NetnsPair, mode: str, expected: str) -> Non
     assert attached(netns_pair) == {expected: loaded.prog_id}
     netns_pair.send_frames([program.DROPPED] * 5)
     seen = get_status(netns_pair)
-    assert seen.state == loaded
+    assert seen.state == loaded and seen.rules == tuple(slots)
     assert (seen.attached, seen.problems) == (True, ())
     assert seen.counters.rules[1].packets == 5
     assert loaded in status.list_loaded()
-    assert do_unload(netns_pair).counters.rules[1].packets == 5
+    ended = do_unload(netns_pair)
+    assert ended.counters.rules[1].packets == 5 and ended.rules == tuple(slots)
     assert attached(netns_pair) == {}
     assert nothing_left(netns_pair)
     with pytest.raises(UserError, match="no xdptables program is loaded"):
