@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import importlib.resources
 import os
 import platform
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .bcc_import import import_bcc
-from .errors import KernelError, last_lines
+from .errors import KernelError, last_lines, no_memory
 
 FUNCTION = "xdptables"
 
@@ -49,6 +50,7 @@ def compile_program(c_text: str) -> CompiledProgram:
             finally:
                 said = log()
     except Exception as e:  # BCC raises plain Exception
+        _raise_if_map_refused(said + str(e))
         raise KernelError(
             f"the generated C program does not compile: {e}",
             _diagnostics(said),
@@ -63,6 +65,13 @@ def compile_program(c_text: str) -> CompiledProgram:
     return CompiledProgram(
         instructions, lib.bpf_module_license(module.module).decode(), _map_fds(lib, module.module), module
     )
+
+
+def _raise_if_map_refused(said: str) -> None:
+    """BCC makes the maps while it compiles."""
+    match = re.search(r"could not open bpf map: (\w+), error: (.+)", said)
+    if match and match[2] in {os.strerror(e) for e in (errno.ENOMEM, errno.E2BIG, errno.EPERM)}:
+        raise no_memory(f"the map {match[1]}", match[2])
 
 
 def _map_fds(lib: Any, module: Any) -> dict[str, int]:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from ..source import UserError
+
+
+def no_memory(what: str, said: str) -> UserError:
+    return UserError(
+        f"the kernel refuses the memory for {what}: {said}",
+        "a limit of this service or container (MemoryMax=), or the machine's memory; fewer rules need less",
+    )
+
 
 class KernelError(Exception):
     """The compiler, the verifier or the kernel refused what we made. `log` is the end of what it said."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import KernelError, last_lines
+from .errors import KernelError, last_lines, no_memory
 
 _NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 351}
 _NUMBER = _NUMBERS.get(platform.machine(), 280)  # arm64, riscv64 and all later ones
@@ -105,6 +105,8 @@ def prog_load(
             f"the kernel does not let this process load a program: {last.strerror}",
             hint="kernel lockdown or a security module may forbid BPF",
         )
+    if last.errno == errno.ENOMEM:
+        raise no_memory("the program", os.strerror(errno.ENOMEM))
     raise KernelError(
         f"the kernel refuses the program: {last.strerror}",
         last_lines(log.value.decode(errors="replace")),
@@ -235,7 +237,10 @@ def btf_blob(fd: int) -> bytes:
 
 def obj_pin(fd: int, path: Path) -> None:
     name = _bytes(os.fsencode(path) + b"\0")
-    _bpf(_OBJ_PIN, struct.pack("=QII", _address(name), fd, 0))
+    try:
+        _bpf(_OBJ_PIN, struct.pack("=QII", _address(name), fd, 0))
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(path)) from e
 
 
 def obj_get(path: Path) -> int:
