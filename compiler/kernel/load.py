@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from ..source import UserError
 from . import attach, kfuncs, maps, pins, state, syscall
 from .attach import AttachResult
 from .compile import CompiledProgram, compile_program
-from .errors import KernelError
+from .errors import KernelError, no_memory
 from .netns import in_netns, inode
 from .preflight import preflight
 from .settle import settle
@@ -81,8 +82,10 @@ def _load(
         maps.fill(program.maps, host)
         if fill:
             fill(program.maps)
-    except BaseException:
+    except BaseException as e:
         os.close(loaded.fd)
+        if isinstance(e, OSError) and e.errno in (errno.ENOMEM, errno.E2BIG, errno.ENOSPC):
+            raise no_memory("the entries of its maps", os.strerror(e.errno)) from e
         raise
     return loaded.fd, loaded.frags
 
@@ -92,13 +95,16 @@ def _install(
 ) -> LoadedState:
     key = new.key
     settle(key)
+    _settle_namesakes(new)
     old = state.read(key)
     current = _check_device(new.ifindex, new.ifname, replace)
+    attached = False
     try:
         pins.pin(key, new.prog_id, prog_fd, map_fds)
         state.write_rules(new, slots)
         state.write(dataclasses.replace(new, previous=old))
         result = _attach(new, prog_fd, current, old)
+        attached = True
         final = dataclasses.replace(
             new,
             phase=state.ATTACHED,
@@ -109,14 +115,43 @@ def _install(
         )
         state.write(final)
     except BaseException as e:
-        with contextlib.suppress(OSError):  # /run is full: the record says "attaching", and repair knows that
-            settle(key)
+        if attached:
+            _take_back(new, prog_fd, current, old)
+        settle(key)
         if isinstance(e, OSError):
-            raise KernelError(f"loading on {new.ifname} failed: {e}") from e
+            raise _failed(new.ifname, e) from e
         raise
     pins.unpin_all_but(key, {new.prog_id})
     state.remove_rules_but(key, {new.prog_id})
     return final
+
+
+def _failed(ifname: str, e: OSError) -> UserError:
+    where = f"{e.filename}: " if e.filename else ""
+    hint = f"make room in {state.DIRECTORY}" if e.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return UserError(f"loading on {ifname} failed, and it keeps what it had: {where}{e.strerror or e}", hint)
+
+
+def _take_back(new: LoadedState, prog_fd: int, current: int | None, old: LoadedState | None) -> None:
+    """The record of what is attached could not be written, so nobody would follow it: the old one again."""
+    mode = next(iter(attach.attached(new.ifindex)), "native")
+    before = pins.open_program(new.key, current, old.load_time if old else None) if current else None
+    with contextlib.suppress(OSError, UserError, KernelError):
+        if before is None:
+            attach.detach(new.ifindex, mode, prog_fd)
+        else:
+            attach.replace(before, new.ifname, "auto", prog_fd)
+    if before is not None:
+        os.close(before)
+
+
+def _settle_namesakes(new: LoadedState) -> None:
+    """Records of earlier devices of that name, which were deleted or moved away."""
+    for key in state.recorded_keys():
+        if key.netns_inode == new.netns_inode and key != new.key:
+            known = state.read(key)
+            if known is None or known.ifname == new.ifname:
+                settle(key)
 
 
 def _check_device(ifindex: int, ifname: str, replace: bool) -> int | None:

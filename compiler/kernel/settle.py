@@ -36,7 +36,9 @@ def _settle(key: Key, programs: dict[str, int]) -> list[str]:
         elif existed:
             mended.append(f"{key}: the record could not be read")
     elif winner.phase != state.ATTACHED or winner.previous or winner.mode != mode or winner is not stored:
-        state.write(dataclasses.replace(winner, phase=state.ATTACHED, previous=None, mode=mode))
+        # Where /run is full the record stays as it is, and says enough for the next time.
+        with contextlib.suppress(OSError):
+            state.write(dataclasses.replace(winner, phase=state.ATTACHED, previous=None, mode=mode))
         mended.append(f"{winner.ifname}: an interrupted load was finished or taken back")
     ours = {number for number in programs.values() if number in pins.program_ids(key)}
     losers = [s for s in candidates if s is not winner]

@@ -179,7 +179,7 @@ def lock() -> Iterator[None]:
     fd = os.open(DIRECTORY / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _acquire(fd)
-        _remove_temporaries()
+        _remove_leftovers()
         yield
     finally:
         os.close(fd)
@@ -200,11 +200,30 @@ def _acquire(fd: int) -> None:
             time.sleep(0.02)
 
 
-def _remove_temporaries() -> None:
-    """Files of writers that were killed: writing happens only under the lock."""
-    for path in DIRECTORY.glob(".*-*.*"):
-        with contextlib.suppress(OSError):
+def _remove_leftovers() -> None:
+    """Files of writers that were killed, as writing happens only under the lock; of watchers that ended."""
+    with contextlib.suppress(OSError):
+        for path in DIRECTORY.glob(".*-*.*"):
             path.unlink()
+        for path in DIRECTORY.glob("*.watch"):
+            if not path.with_suffix(".json").exists() and not _is_locked(path):
+                path.unlink()
+
+
+def watch_file(key: Key) -> Path:
+    """Whoever watches the program holds a lock on it."""
+    return DIRECTORY / f"{key}.watch"
+
+
+def _is_locked(path: Path) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _make_directory() -> None:

@@ -12,7 +12,6 @@ from test_kernel_load import attach_other, attached, do_load, do_unload, get_sta
 
 from netns import NetnsPair
 from xdptables.kernel import attach, load, netlink, netns, pins, settle, state, status
-from xdptables.kernel.errors import KernelError
 from xdptables.source import UserError
 
 pytestmark = pytest.mark.kernel
@@ -87,7 +86,7 @@ def test_failed_step(
     name = "replace" if name == "attach" and replace else name
     with monkeypatch.context() as patch:
         patch.setattr(module, name, fails)
-        with pytest.raises(KernelError, match="No space left"):
+        with pytest.raises(UserError, match="No space left"):
             do_load(netns_pair, replace=replace)
     settle.repair()
     if old:
