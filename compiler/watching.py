@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import syslog
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from .kernel import attach, maps, netlink, pins, state
 from .kernel.errors import KernelError
 from .kernel.load import unload_program
 from .kernel.netns import in_netns, inode
+from .kernel.settle import settle
 from .kernel.state import LoadedState
 from .loading import Request, live_digest, load, prepare
 from .source import InputError, Source, UserError
 
 INTERVAL = 2.0  # seconds between two looks at what sends no events
+_START_SECONDS = 30.0  # a watcher needs less than one; a machine under attack is slow
 
 Say = Callable[[str], None]
 
@@ -62,11 +65,24 @@ def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
         if known is None:
             raise UserError(f"nothing is loaded on {ifname}", f"xdptables load {ifname}")
         with _only_one(known.key), Watcher() as watcher:
-            while (known := _settled(known.key)) is not None:
-                # The first look comes before the first wait: a change may have come since the load.
-                if not _look(known, say):
-                    return
+            # The first look comes before the first wait: a change may have come since the load.
+            while (known := _one_look(known, say)) is not None:
                 watcher.wait(interval)
+
+
+def _one_look(last: LoadedState, say: Say) -> LoadedState | None:
+    """The record as it is now; None: nothing is left to watch. A program that can't be followed comes off,
+    whatever the reason: a full disk, a lost record, a defect of ours."""
+    try:
+        known = _settled(last.key)
+        if known is not None:
+            return known if _look(known, say) else None
+        found = netlink.links(last.ifindex)
+        if found and last.prog_id in found[0].xdp.values():
+            _off(last, say, "its record is lost")
+    except Exception as e:
+        _off(last, say, f"it can't be followed any more: {type(e).__name__}: {e}")
+    return None
 
 
 def _settled(key: state.Key) -> LoadedState | None:
@@ -79,7 +95,10 @@ def _look(known: LoadedState, say: Say) -> bool:
     """Compare with what the program relies on, and act. False: it is off now."""
     found = netlink.links(known.ifindex)
     if not found or known.prog_id not in found[0].xdp.values():
-        say(f"{known.ifname}: the program is gone, nothing to watch")
+        # A device that moves to another namespace takes its program along; settling detaches it there.
+        with state.lock():
+            mended = settle(known.key)
+        say("; ".join([f"{known.ifname}: the program is gone, nothing to watch", *mended]))
         return False
     if found[0].name != known.ifname:
         return _off(known, say, f"the interface is called {found[0].name} now")
@@ -150,23 +169,39 @@ def _off(known: LoadedState, say: Say, why: str) -> bool:
     """Off at once: a wrong pass costs speed only."""
     current = netlink.links(known.ifindex)
     name = current[0].name if current else known.ifname
-    with contextlib.suppress(UserError):
+    try:
         unload_program(name)
-    say(f"{name}: taken off, netfilter decides alone: {why}")
+    except UserError:
+        _detach(known)  # no more than a program of ours: another's stays
+    except Exception as e:
+        say(f"{name}: {type(e).__name__} while it is taken off: {e}")
+        _detach(known)
+    left = netlink.links(known.ifindex)
+    if left and known.prog_id in left[0].xdp.values():
+        say(f"{name}: IT COULD NOT BE TAKEN OFF (ip link set dev {name} xdp off): {why}")
+    else:
+        say(f"{name}: taken off, netfilter decides alone: {why}")
     return False
+
+
+def _detach(known: LoadedState) -> None:
+    """Without records and locks, which may be what is in the way."""
+    for link in netlink.links(known.ifindex):
+        for mode, number in link.xdp.items():
+            fd = pins.open_program(known.key, number, known.load_time) if number == known.prog_id else None
+            if fd is not None:
+                with contextlib.suppress(KernelError):
+                    attach.detach(known.ifindex, mode, fd)
+                os.close(fd)
 
 
 # -- one watcher for a program ------------------------------------------------------------------------
 
 
-def _file(key: state.Key) -> Path:
-    return state.DIRECTORY / f"{key}.watch"
-
-
 @contextlib.contextmanager
 def _only_one(key: state.Key) -> Iterator[None]:
     """Held as a lock on a file, which the kernel lets go of when the process ends."""
-    fd = os.open(_file(key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(state.watch_file(key), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -182,7 +217,7 @@ def _only_one(key: state.Key) -> Iterator[None]:
 def watcher_pid(key: state.Key) -> int | None:
     """Who watches the program now; None: nobody."""
     try:
-        fd = os.open(_file(key), os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(state.watch_file(key), os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -195,10 +230,10 @@ def watcher_pid(key: state.Key) -> int | None:
     return None
 
 
-def start_in_background(ifname: str, netns: str) -> None:
-    """A watcher that outlives this process and tells syslog what it does."""
+def start_in_background(key: state.Key, ifname: str, netns: str) -> bool:
+    """A watcher that outlives this process and tells syslog what it does. False: it did not get going."""
     command = [sys.executable, "-m", "xdptables", "watch", ifname, "--syslog"]
-    subprocess.Popen(  # its end is nobody's business here
+    process = subprocess.Popen(  # its end is nobody's business here
         command + (["--netns", netns] if netns else []),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -206,6 +241,13 @@ def start_in_background(ifname: str, netns: str) -> None:
         start_new_session=True,
         cwd="/",
     )
+    until = time.monotonic() + _START_SECONDS
+    while watcher_pid(key) is None:
+        if process.poll() is not None or time.monotonic() > until:
+            # It may have ended because another one was quicker.
+            return watcher_pid(key) is not None
+        time.sleep(0.02)
+    return True
 
 
 def to_syslog(text: str) -> None:

@@ -15,6 +15,7 @@ from ..kernel.load import unload_program
 from ..kernel.netns import in_netns
 from ..kernel.preflight import check_privileges
 from ..kernel.settle import repair
+from ..kernel.state import LoadedState
 from ..kernel.status import Status, list_loaded
 from ..kernel.status import status as read_status
 from ..loading import Request, load, prepare
@@ -62,13 +63,28 @@ def load_command(
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
     state = load(prepared)
     if not no_watch and watcher_pid(state.key) is None:
-        start_in_background(interface, netns)
+        _start_watcher(state)
     if as_json:
         print_json(_state_data(state) | {"report": prepared.compiled.report.to_data()})
         return
     show(prepared.compiled.report, console)
     refused = f" (native mode was refused: {state.native_refused})" if state.native_refused else ""
     console.print(f"loaded on {interface}, {state.mode} mode{refused}, from {state.source}", markup=False)
+
+
+def _start_watcher(state: LoadedState) -> None:
+    """Nobody would see that the rules change, and what they accept then would go on being dropped."""
+    started, why = False, "it ended at once"
+    try:
+        started = start_in_background(state.key, state.ifname, state.netns)
+    except OSError as e:
+        why = e.strerror or str(e)
+    if not started:
+        unload_program(state.ifname, netns=state.netns)
+        raise UserError(
+            f"no watcher could be started ({why}), so the program was taken off {state.ifname} again",
+            f"see what it says: xdptables load {state.ifname} --no-watch; xdptables watch {state.ifname}",
+        )
 
 
 @click.command("unload")
