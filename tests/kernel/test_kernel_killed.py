@@ -71,9 +71,7 @@ NEXT = (repair, reload, unload)
 
 @pytest.mark.parametrize("following", NEXT)
 @pytest.mark.parametrize("command", ["load", "reload", "unload"])
-def test_killed_at_each_call(
-    quick: NetnsPair, command: str, following: Callable[[NetnsPair], None]
-) -> None:
+def test_killed_at_each_call(quick: NetnsPair, command: str, following: Callable[[NetnsPair], None]) -> None:
     actions: dict[str, Callable[[], object]] = {
         "load": lambda: do_load(quick),
         "reload": lambda: do_load(quick, replace=True),
