@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -13,15 +12,17 @@ from rich.console import Console
 from .. import __version__
 from ..collector import no_collection
 from ..fields import Family
-from ..host.facts import ASSUMPTIONS, HostFacts
+from ..host.facts import ASSUMPTIONS
 from ..kernel.errors import KernelError
 from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read
 from ..source import InputError, UserError, printable
+from .hosts import host_of
 from .inputs import read_source
 from .output import print_json
 from .running import host_command, load_command, status_command, unload_command, watch_command
+from .verifying import verify_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
@@ -30,19 +31,6 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 @click.version_option(__version__)
 def cli() -> None:
     """Drop in XDP what netfilter would have dropped: iptables-save rules to an XDP program."""
-
-
-def host_of(assume: str, host_file: str | None, interface: str | None) -> HostFacts:
-    if host_file:
-        try:
-            host = HostFacts.from_json(read_source(host_file).text)
-        except ValueError as e:
-            raise UserError(f"{host_file}: {e}", "`xdptables host` prints such a file") from e
-    else:
-        host = ASSUMPTIONS[assume]
-    if interface:
-        host = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=interface))
-    return host
 
 
 @cli.command("compile")
@@ -75,7 +63,9 @@ def compile_command(
         show(compiled.report, Console(stderr=dry_run, highlight=False))
 
 
-for command in (load_command, unload_command, status_command, host_command, watch_command):
+for command in (
+    load_command, unload_command, status_command, host_command, watch_command, verify_command,
+):  # fmt: skip
     cli.add_command(command)
 
 

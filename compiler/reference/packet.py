@@ -151,10 +151,9 @@ def _ipv6(data: bytes, mac_src: int, mac_dst: int) -> Packet:
             raise Unreadable("truncated IPv6 extension header")
         extensions.append(following)
         if following == FRAGMENT:
-            if fragment:
-                raise Unreadable("two IPv6 fragment headers")
+            # Of two fragment headers nobody knows what is behind the second: as in a later fragment.
+            later = fragment or int.from_bytes(rest[2:4]) & 0xFFF8 != 0
             fragment = True
-            later = int.from_bytes(rest[2:4]) & 0xFFF8 != 0
         elif following == HOPOPTS:
             hop_options = _beyond_padding(rest[2:size])
         elif following == DSTOPTS:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..decisions.model import Cause
 from ..host.facts import HostFacts
-from ..reference.connection import Entry
+from ..reference.answers import Answer
+from ..reference.connection import Entry, State
 from ..reference.interpret import Judge, Outcome, Verdict
-from ..rules.model import Ruleset
+from ..rules.model import Rule, Ruleset
 from .model import Comparison, Disagreement, Frame, Ruling
 
 
@@ -22,6 +23,7 @@ def compare(
     *,
     missed: bool = False,
     until: float | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> Comparison:
     """Every frame that is dropped must be one that netfilter certainly drops. A drop after a look at
     conntrack that found nothing is held to what is certain of a packet without an entry, any other one to
@@ -29,35 +31,42 @@ def compare(
 
     `missed`: ask the judge about the frames that passed too, and count what could have been dropped.
     `until`: stop judging at that time.monotonic(); drops are judged in an order that takes each cause in
-    turn, so that the clock cuts all of them alike."""
+    turn, so that the clock cuts all of them alike. `tick`: called once for each frame judged."""
     rulings = list(rulings)
     judge = Judge(rulesets, host, host.interface.name or None)
     dropped = [i for i, r in enumerate(rulings) if r.drop]
+    passed = [i for i, r in enumerate(rulings) if not r.drop] if missed else []
     causes: Counter[Cause] = Counter()
+    met: dict[int, Rule] = {}  # by id: hashing a rule takes longer than judging it
     wrong: list[Disagreement] = []
-    judged = 0
-    for index in _in_turn(dropped, rulings):
+    judged, could = 0, 0
+    for index in (*_in_turn(dropped, rulings), *passed):
         if until is not None and time.monotonic() > until:
             break
-        judged += 1
         outcome = certain(judge, frames[index].data, rulings[index])
+        met.update((id(rule), rule) for rule, answer in outcome.trace if answer is not Answer.NO)
+        tick()
+        if not rulings[index].drop:
+            could += outcome.verdict is Verdict.DROP
+            # Where the state is not known the walk ends early; this one shows which rules are met at all.
+            further = judge.outcome(frames[index].data, state=State.NEW).trace
+            met.update((id(rule), rule) for rule, answer in further if answer is not Answer.NO)
+            continue
+        judged += 1
         if outcome.verdict is not Verdict.DROP:
             wrong.append(Disagreement(frames[index], rulings[index], outcome))
     for index in dropped:
         cause = rulings[index].cause
         if cause is not None:
             causes[cause] += 1
-    left = -1
-    if missed:
-        passed = [i for i, r in enumerate(rulings) if not r.drop]
-        left = sum(judge.outcome(frames[i].data).verdict is Verdict.DROP for i in passed)
     return Comparison(
         tried=len(rulings),
         dropped=len(dropped),
         gated=sum(rulings[i].gated for i in dropped),
         judged=judged,
-        missed=left,
+        missed=could if missed else -1,
         causes=dict(causes),
+        met=frozenset(met.values()),
         disagreements=tuple(wrong),
     )
 

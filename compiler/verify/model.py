@@ -9,6 +9,7 @@ from typing import Protocol
 from ..decisions.model import Cause
 from ..matches.view import Kind
 from ..reference.interpret import Outcome
+from ..rules.model import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +71,8 @@ class Comparison:
     """`tried` frames, of which `dropped` were dropped, `gated` of these after a look at conntrack.
 
     `missed`: frames that the judge is certain of and that passed; -1 where that was not asked.
-    `causes`: how often each rule or policy dropped. `judged`: how many drops the judge was asked about;
-    fewer than `dropped` when time ran out.
+    `causes`: how often each rule or policy dropped. `judged`: how many drops the judge was asked about; fewer
+    than `dropped` when time ran out. `met`: rules that some frame it was asked about fits, or may fit.
     """
 
     tried: int
@@ -80,4 +81,5 @@ class Comparison:
     judged: int
     missed: int = -1
     causes: dict[Cause, int] = field(default_factory=dict)
+    met: frozenset[Rule] = frozenset()
     disagreements: tuple[Disagreement, ...] = ()

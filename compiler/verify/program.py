@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from ..emit.plan import Plan
@@ -18,7 +17,7 @@ from .namespace import own_namespace
 XDP_DROP = 1
 #: In the order of `enum xt_why` in templates/types.c.j2.
 _RECENT, _LOOKUPS = 9, 10
-_SECOND_LOOK = 0.12  # seconds; longer than the program remembers a flow (XT_RECENT_NS)
+_RECENTS = "xt_recent"
 _FIRST = 2  # xt_config: when the program was attached
 
 
@@ -31,14 +30,13 @@ class ProgramSubject:
     def __init__(self, fd: int, map_fds: Mapping[str, int], ifindex: int, plan: Plan | None = None) -> None:
         self.fd, self.maps, self.ifindex, self.plan = fd, map_fds, ifindex, plan
         self.cpus = maps.possible_cpus()
-        if maps.CONFIG in map_fds:
-            self._configure(1)  # attached long ago
+        attached_long_ago(map_fds)
 
     def rule(self, frames: Sequence[bytes]) -> list[Ruling]:
         rulings = [self._ruling(f) for f in frames]
         again = [i for i, r in enumerate(rulings) if r.why == _JUST_SEEN]
         if again:
-            time.sleep(_SECOND_LOOK)
+            attached_long_ago(self.maps)
             for index in again:
                 rulings[index] = self._ruling(frames[index])
         return rulings
@@ -56,19 +54,26 @@ class ProgramSubject:
         raw = syscall.map_lookup(self.maps[maps.VERDICTS], struct.pack("=I", index), 8 * self.cpus) or b""
         return sum(struct.unpack(f"={len(raw) // 8}Q", raw))
 
-    def _configure(self, first: int) -> None:
-        syscall.map_update(self.maps[maps.CONFIG], struct.pack("=I", _FIRST), struct.pack("=Q", first))
-
     def forget(self) -> None:
-        """As if no frame had been here: counters and the time of the first packet. Stamps of flows stay, and
-        are old within a tenth of a second."""
-        self._configure(0)
+        """As if no frame had been here."""
+        attached_long_ago(self.maps, 0)
         for name, words in ((maps.VERDICTS, 1), (maps.RULES, 2)):
             if name in self.maps:
                 info = syscall.map_info(self.maps[name])
                 zero = bytes(8 * words * self.cpus)
                 for index in range(info.max_entries):
                     syscall.map_update(self.maps[name], struct.pack("=I", index), zero)
+
+
+def attached_long_ago(map_fds: Mapping[str, int], first: int = 1) -> None:
+    """No packet has passed in the last instant, so none is passed for that. `first`: when the program was
+    attached, in ns since boot; 0: it is about to be."""
+    if maps.CONFIG in map_fds:
+        syscall.map_update(map_fds[maps.CONFIG], struct.pack("=I", _FIRST), struct.pack("=Q", first))
+    if _RECENTS in map_fds:
+        count = syscall.map_info(map_fds[_RECENTS]).max_entries
+        keys = [struct.pack("=I", i) for i in range(count)]
+        syscall.map_update_batch(map_fds[_RECENTS], keys, [bytes(8)] * count)
 
 
 _JUST_SEEN = "a packet of its flow has just passed"

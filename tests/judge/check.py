@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 from judge.place import Frame
 from xdptables.host.facts import HostFacts
-from xdptables.reference.interpret import Verdict, interpret
+from xdptables.reference.connection import Entry
+from xdptables.reference.interpret import Judge, Verdict
 from xdptables.rules.model import Ruleset
 
 
@@ -18,12 +19,16 @@ def disagreements(
     interface: str,
     bare: Collection[int],
     ruled: Collection[int],
+    entry: Entry = Entry.UNKNOWN,
 ) -> tuple[list[str], Counter[Verdict]]:
-    """Where the interpreter was certain and wrong; and how often, among what reaches INPUT, it said what."""
+    """Where the interpreter was certain and wrong; and how often, among what reaches INPUT, it said what.
+
+    `entry`: Entry.NONE if conntrack had no entry for any frame when it came."""
     wrong = []
+    judge = Judge(rulesets, host, interface)
     said: Counter[Verdict] = Counter()
     for index, frame in enumerate(frames):
-        outcome = interpret(rulesets, frame.data, host, interface)
+        outcome = judge.outcome(frame.data, entry=entry)
         if index in bare:
             said[outcome.verdict] += 1
         dropped_yet_there = outcome.verdict is Verdict.DROP and index in ruled

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from frames import PLACE, frames
-from judge.bench import IFNAME, Bench, judge
-from judge.probe import tag_of, tagged
 from xdptables.fields import Family
 from xdptables.rules.model import Variant
+from xdptables.verify.bench import IFNAME, Bench, judge
 from xdptables.verify.build import build
+from xdptables.verify.probe import tag_of, tagged
 
 pytestmark = pytest.mark.kernel
 

@@ -10,16 +10,18 @@ from collections.abc import Sequence
 import pytest
 
 from frames import boundary_frames, frames
-from judge.bench import IFNAME, Bench
 from judge.check import disagreements
 from judge.place import Frame
 from judge.random_rules import random_rules
 from judge.rulesets import RULESETS, parts, single
 from xdptables.fields import Family
+from xdptables.reference.connection import Entry
 from xdptables.reference.interpret import Verdict
 from xdptables.rules.model import Variant
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
+from xdptables.verify.bench import IFNAME, Bench
+from xdptables.verify.flows import spread
 
 pytestmark = pytest.mark.kernel
 
@@ -49,10 +51,13 @@ def _compare(bare: Bench, bench: Bench, variant: Variant, family: Family, rules:
     bench.load(rules, variant, family)
     rulesets = read_rulesets(Source("iptables-save", bench.saved(variant, family)))
     sent: Sequence[Frame] = [*_of_family(family), *boundary_frames(rulesets)]
-    data = [f.data for f in sent]
-    arrived, came_through = bare.survivors(data), bench.survivors(data)
-    wrong, said = disagreements(rulesets, sent, bare.facts(), IFNAME, arrived, came_through)
-    assert not wrong, f"{variant}:\n{rules}\n" + "\n".join(wrong[:10])
+    data = spread([f.data for f in sent])
+    sent = [Frame(f.name, d) for f, d in zip(sent, data, strict=True)]
+    arrived, came_through = bare.survivors(data), bench.without_entries(data)
+    said: Counter[Verdict] = Counter()
+    for entry in Entry:
+        wrong, said = disagreements(rulesets, sent, bare.facts(), IFNAME, arrived, came_through, entry)
+        assert not wrong, f"{variant}, entry {entry}:\n{rules}\n" + "\n".join(wrong[:10])
     return said
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import pytest
 from scapy.all import IP, UDP, Ether, Raw
 
-from judge.bench import IFNAME, Bench
 from judge.place import PLACE
 from judge.test_delivery import UDP_DROP, hosts, same_with_program
 from xdptables.fields import Family
@@ -20,6 +19,7 @@ from xdptables.pipeline import compile_rules
 from xdptables.rules.model import Ruleset, Variant
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
+from xdptables.verify.bench import IFNAME, Bench
 
 pytestmark = pytest.mark.kernel
 

@@ -59,7 +59,7 @@ class SurvivorLog:
 
     def read_prefixed(self) -> list[tuple[str, bytes]]:
         """With the prefix that the rule gave each."""
-        packets = []
+        packets: list[tuple[str, bytes]] = []
         while True:
             try:
                 data = self._socket.recv(1 << 17, socket.MSG_DONTWAIT)

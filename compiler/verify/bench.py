@@ -14,14 +14,16 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from judge import probe
-from judge.place import PLACE
-from netns import NetnsPair
-from xdptables.fields import Family
-from xdptables.host.facts import HostFacts, InterfaceFacts
-from xdptables.rules.model import Variant
+from ..fields import Family
+from ..host.facts import HostFacts, InterfaceFacts
+from ..rules.model import Variant
+from . import probe
+from .flows import rounds
+from .model import Place
+from .pair import NetnsPair
 
 IFNAME = "wan0"
+PLACE = Place()
 _CHUNK = 64  # below the ring size of veth under XDP
 _RESTORE = {
     (Variant.LEGACY, Family.IPV4): "iptables-legacy-restore",
@@ -43,8 +45,8 @@ _SYSCTLS = [
 class Bench:
     """`survivors(frames)` says which frames come through INPUT under the rules loaded last."""
 
-    def __init__(self) -> None:
-        self.pair = NetnsPair()
+    def __init__(self, place: Place = PLACE, ifname: str = IFNAME) -> None:
+        self.pair, self.place, self.ifname = NetnsPair(), place, ifname
 
     def __enter__(self) -> Bench:
         self.pair.__enter__()
@@ -52,7 +54,7 @@ class Bench:
             self._settle()
             with self.pair.enter(self.pair.server):
                 self._log = probe.SurvivorLog()
-                self._sentinel = probe.Sentinel(IFNAME)
+                self._sentinel = probe.Sentinel(self.ifname)
             with self.pair.enter(self.pair.client):
                 self._sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
             self._sender.bind((self.pair.client.ifname, 0))
@@ -68,27 +70,27 @@ class Bench:
         self.pair.close()
 
     def _settle(self) -> None:
-        """The addresses and MACs of `PLACE`, so that the same frames fit every bench."""
-        pair, place = self.pair, PLACE
+        """The addresses and MACs of the place, so that the same frames fit every bench."""
+        pair, place, name = self.pair, self.place, self.ifname
         old = pair.server.ifname
         ends = (
             (pair.client, pair.client.ifname, place.peer_mac, place.peer4, place.peer6),
-            (pair.server, IFNAME, place.own_mac, place.own4, place.own6),
+            (pair.server, name, place.own_mac, place.own4, place.own6),
         )
         for end, ifname, mac, addr4, addr6 in ends:
             there = next((m, a4, a6) for e, _, m, a4, a6 in ends if e is not end)
             lines = [
                 f"link set dev {end.ifname} down",
                 f"addr flush dev {end.ifname}",
-                *([f"link set dev {old} name {IFNAME}"] if ifname == IFNAME else []),
+                *([f"link set dev {old} name {name}"] if end is pair.server else []),
                 f"link set dev {ifname} address {mac}",
                 f"link set dev {ifname} up",
                 f"addr add {addr4}/24 brd + dev {ifname}",
                 f"addr add {addr6}/64 dev {ifname} nodad",
                 f"neigh replace {there[1]} lladdr {there[0]} nud permanent dev {ifname}",
                 f"neigh replace {there[2]} lladdr {there[0]} nud permanent dev {ifname}",
-                f"route add default via {there[1]}",
-                f"route add default via {there[2]}",
+                f"route add default via {there[1]} dev {ifname} onlink",
+                f"route add default via {there[2]} dev {ifname} onlink",
             ]
             pair.run(end.ns, ["sysctl", "-qw", *_SYSCTLS])
             pair.run(end.ns, ["ip", "-batch", "-"], input="\n".join(lines) + "\n")
@@ -96,11 +98,11 @@ class Bench:
             pair.client, mac=place.peer_mac, addr4=place.peer4, addr6=place.peer6
         )
         pair.server = dataclasses.replace(
-            pair.server, ifname=IFNAME, mac=place.own_mac, addr4=place.own4, addr6=place.own6
+            pair.server, ifname=name, mac=place.own_mac, addr4=place.own4, addr6=place.own6
         )
-        pair.run(pair.server, ["sysctl", "-qw", f"net.ipv4.conf.{IFNAME}.rp_filter=0"])
+        pair.run(pair.server, ["sysctl", "-qw", f"net.ipv4.conf.{name.replace('.', '/')}.rp_filter=0"])
         with pair.enter(pair.server):
-            _gro_off(IFNAME)
+            _gro_off(name)
         pair.run(pair.server, ["nft", "-f", "-"], input=probe.NFT)
 
     def load(self, rules: str, variant: Variant, family: Family) -> None:
@@ -111,6 +113,17 @@ class Bench:
         """The rules as iptables-save prints them."""
         command = _RESTORE[variant, family].replace("restore", "save")
         return self.pair.run(self.pair.server, [command]).stdout
+
+    def without_entries(self, frames: Sequence[bytes], before: Callable[[], None] = lambda: None) -> set[int]:
+        """As `survivors`, and conntrack has no entry for a frame when it comes: frames of one flow are sent
+        in rounds, and conntrack is emptied between them. `before`: called at the start of each round."""
+        found = set()
+        for indices in rounds(frames):
+            with self.pair.enter(self.pair.server):
+                flush_conntrack()
+                before()
+            found |= {indices[i] for i in self.survivors([frames[i] for i in indices])}
+        return found
 
     def survivors(self, frames: Sequence[bytes]) -> set[int]:
         """Indices of the frames that came through every INPUT chain; of a datagram in fragments, all."""
@@ -144,7 +157,7 @@ class Bench:
         # Packets may travel through the hooks in batches: when the first sentinel is seen, its batch is
         # still under way; when the second is, that one is done.
         for _ in range(2):
-            self._sender.send(self._sentinel.frame(PLACE.own_mac, PLACE.peer_mac))
+            self._sender.send(self._sentinel.frame(self.place.own_mac, self.place.peer_mac))
             self._sentinel.wait()
 
     def facts(self) -> HostFacts:
@@ -154,7 +167,9 @@ class Bench:
         return HostFacts(
             assumed=False,
             label="bench",
-            interface=InterfaceFacts(name=IFNAME, mac=PLACE.own_mac, kind="veth", gro=False, rxvlan=False),
+            interface=InterfaceFacts(
+                name=self.ifname, mac=self.place.own_mac, kind="veth", gro=False, rxvlan=False
+            ),
             local4=local4,
             broadcast4=broadcast4,
             local6=local6,
@@ -229,3 +244,12 @@ def _gro_off(ifname: str) -> None:
     request = struct.pack("16sP16x", ifname.encode(), ctypes.addressof(value))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         fcntl.ioctl(s, 0x8946, request)  # SIOCETHTOOL
+
+
+def flush_conntrack() -> None:
+    """Delete every entry of this namespace's conntrack (IPCTNL_MSG_CT_DELETE without a tuple)."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12) as s:  # NETLINK_NETFILTER
+        s.send(struct.pack("=IHHIIBBH", 20, 0x102, 0x05, 1, 0, 0, 0, 0))
+        error = struct.unpack_from("=i", s.recv(4096), 16)[0]
+        if error:
+            raise OSError(-error, f"conntrack: {os.strerror(-error)}")

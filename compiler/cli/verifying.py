@@ -1,0 +1,110 @@
+"""verify: does the program drop only what netfilter drops? Asked of the user's own rules."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ..fields import Family
+from ..host.facts import ASSUMPTIONS, HostFacts
+from ..kernel.bcc_import import import_bcc
+from ..kernel.preflight import check_privileges
+from ..pipeline import compile_rules
+from ..rules.model import Ruleset
+from ..rules.reader import read
+from ..source import UserError, printable
+from ..verify import show
+from ..verify.derive import derive
+from ..verify.lifted import stopping, without
+from ..verify.place import settle
+from ..verify.run import FRAMES, verify
+from ..verify.run import Progress as Progress_
+from ..verify.wire import Wire, benches, compiled_for, on_the_wire
+from .hosts import host_of
+from .inputs import read_source
+
+_ON_THE_WIRE = 2000  # frames, of those that are tried
+
+
+@click.command("verify")
+@click.argument("rules")
+@click.option("-i", "--interface", help="the interface that the program will serve; decides what -i matches")
+@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
+@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
+@click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
+@click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)")
+@click.option(
+    "--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace"
+)
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="the plan only, as without root"
+)
+@click.option("--frames", default=FRAMES, show_default=True, type=click.IntRange(1), help="frames at most")
+@click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(0.1), help="time at most")
+@click.option("--seed", default=1, show_default=True, help="other frames for another number")
+@click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
+def verify_command(
+    rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
+    on_wire: bool, only_plan: bool, frames: int, seconds: float, seed: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Try RULES on frames made from them: the program may drop only what netfilter would have dropped.
+
+    As root the compiled program runs in the kernel, attached to nothing. Exit status 1 on a disagreement."""
+    reading = read(read_source(rules), Family(family) if family else None)
+    rulesets = reading.rulesets
+    facts = host_of(assume, host_file, interface)
+    host, _ = settle(without(facts, stopping(facts)), interface)
+    in_kernel = not only_plan and (on_wire or _may_load())
+    if in_kernel:
+        check_privileges()
+        import_bcc()
+    for warning in reading.warnings:
+        click.echo(printable(warning.render()), err=True)
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
+        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+    ) as bar:  # fmt: skip
+        task = bar.add_task("compiling", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        compiled = compile_rules(rulesets, host)
+        found = verify(
+            rulesets, host, compiled,
+            in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed, progress=progress,
+        )  # fmt: skip
+        wire = _wire(rulesets, host, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
+    if as_json:
+        click.echo(json.dumps(show.to_data(found, wire), indent=2))
+    else:
+        console = Console(highlight=False)
+        show.show(found, wire, console)
+        console.print(f"[bold]{show.verdict(found, wire)}[/bold]", soft_wrap=True)
+    if not show.verdict(found, wire).startswith("ok"):
+        sys.exit(1)
+
+
+def _may_load() -> bool:
+    """Whether programs can be loaded; without root or BCC the plan is what is left to verify."""
+    try:
+        if os.geteuid() != 0:
+            return False
+        check_privileges()
+        import_bcc()
+    except UserError:
+        return False
+    return True
+
+
+def _wire(rulesets: tuple[Ruleset, ...], host: HostFacts, limit: int, seed: int, progress: Progress_) -> Wire:
+    _, place = settle(host)
+    with benches(rulesets, place, host.interface.name) as pair:
+        _, compiled = compiled_for(pair[0], rulesets)
+        frames = list(derive(rulesets, compiled.plan.lists, place, limit, seed))
+        return on_the_wire(pair, rulesets, frames, compiled, progress)

@@ -1,0 +1,79 @@
+"""Frames of many flows: what conntrack makes of one must not tell on another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..fields import Family
+from ..reference.packet import TCP, UDP, Unreadable, parse
+
+_TRACKED_PORTS = frozenset({TCP, UDP, 33, 132, 136})
+#: The source port that `build` gives where nothing asks for another; changing it changes no meaning.
+USUAL_PORT = 40000
+_FIRST, _LAST = 40001, 59999
+_CHECKSUM_AT = {TCP: 16, UDP: 6, 136: 6}
+
+Flow = tuple[object, ...]
+
+
+def flow_of(frame: bytes) -> Flow:
+    """The same for both directions; () for what is in no flow of its own."""
+    try:
+        p = parse(frame)
+    except Unreadable:
+        return ()
+    if p.fragment:
+        return (p.family, "fragment", *sorted((p.src, p.dst)))
+    if p.protocol in _TRACKED_PORTS and len(p.l4) >= 4:
+        sport, dport = int.from_bytes(p.l4[:2]), int.from_bytes(p.l4[2:4])
+        return (p.family, p.protocol, *sorted(((p.src, sport), (p.dst, dport))))
+    return (p.family, p.protocol, *sorted((p.src, p.dst)), p.l4[:2] if p.protocol in (1, 58) else b"")
+
+
+def rounds(frames: Sequence[bytes]) -> list[list[int]]:
+    """Indices in groups, no two frames of one group in the same flow. Fragments and what is in no flow keep
+    their order, all in the first group."""
+    groups: list[list[int]] = []
+    count: dict[Flow, int] = {}
+    for index, frame in enumerate(frames):
+        flow = flow_of(frame)
+        number = 0
+        if flow and flow[1] != "fragment":
+            number = count.get(flow, 0)
+            count[flow] = number + 1
+        while len(groups) <= number:
+            groups.append([])
+        groups[number].append(index)
+    return groups
+
+
+def spread(frames: Sequence[bytes]) -> list[bytes]:
+    """The frames with a source port of their own each, where they have the usual one: so that they share no
+    flow. Right checksums stay right, wrong ones wrong."""
+    out = []
+    port = _FIRST
+    for frame in frames:
+        changed = _with_port(frame, port)
+        if changed != frame:
+            port = port + 1 if port < _LAST else _FIRST
+        out.append(changed)
+    return out
+
+
+def _with_port(frame: bytes, port: int) -> bytes:
+    try:
+        p = parse(frame)
+    except Unreadable:
+        return frame
+    if p.fragment or p.protocol not in _CHECKSUM_AT or int.from_bytes(p.l4[:2]) != USUAL_PORT:
+        return frame
+    start = frame.find(p.l4, 14 + (20 if p.family is Family.IPV4 else 40))
+    at = start + _CHECKSUM_AT[p.protocol]
+    old = int.from_bytes(frame[at : at + 2])
+    new = old
+    if old or p.protocol == TCP:
+        total = (~old & 0xFFFF) + (~USUAL_PORT & 0xFFFF) + port
+        total = (total & 0xFFFF) + (total >> 16)
+        total = (total & 0xFFFF) + (total >> 16)
+        new = ~total & 0xFFFF or (0 if p.protocol == TCP else 0xFFFF)
+    return frame[:start] + port.to_bytes(2) + frame[start + 2 : at] + new.to_bytes(2) + frame[at + 2 :]

@@ -1,0 +1,179 @@
+"""One verification from rules to result: what the command shows, and what `load` asks before it attaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..decisions.model import Drop
+from ..host.facts import HostFacts
+from ..matches.view import Kind
+from ..pipeline import Compiled
+from ..report.model import Entry, Fate
+from ..rules.model import Rule, Ruleset
+from .compare import compare
+from .derive import derive
+from .model import Comparison, Disagreement, Frame, Ruling
+from .namespace import own_namespace
+from .place import settle
+from .planned import PlanSubject
+from .program import ProgramSubject, loaded
+
+#: Frames tried where nothing else is said; ordinary rulesets have fewer.
+FRAMES = 6000
+#: progress(what is done now, steps done, steps in all)
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """`subject`: "program" or "plan". `decisions`: how many there are that drop; `unreached`: the causes of
+    those that no frame reached. `unmet`: rules that no frame fits. `differing`: frames on which program and
+    plan differ, though neither drops wrongly."""
+
+    subject: str
+    comparison: Comparison
+    decisions: int
+    reached: int
+    unreached: tuple[tuple[Kind, int], ...]
+    unmet: tuple[Entry, ...]
+    differing: tuple[Frame, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def disagreements(self) -> tuple[Disagreement, ...]:
+        return self.comparison.disagreements
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    return
+
+
+def verify(
+    rulesets: Sequence[Ruleset],
+    host: HostFacts,
+    compiled: Compiled,
+    *,
+    in_kernel: bool,
+    limit: int = FRAMES,
+    seconds: float = 20.0,
+    seed: int = 1,
+    progress: Progress = _silent,
+) -> Verification:
+    """`host` as `settle` gives it, less what the user lifted (lifted.py); `compiled` for it.
+
+    `in_kernel`: the compiled program, which needs root and BCC; else the plan. `seconds`: for making and
+    judging frames; a ruleset that needs longer gets fewer."""
+    started = time.monotonic()
+    until = started + seconds
+    frames = _frames(rulesets, host, compiled, limit, started + seconds / 3, seed, progress)
+    data = [f.data for f in frames]
+    planned = PlanSubject(compiled.plan, host).rule(data)
+    rulings = planned
+    differing: tuple[Frame, ...] = ()
+    if in_kernel:
+        progress("compiling the program", 0, 0)
+        with loaded(compiled.c_text, host) as subject:
+            progress("running the program", 0, 0)
+            rulings, differing = _explained(frames, planned, subject.rule(data))
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        progress("judging", done, len(frames))
+
+    result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick)
+    every, reached = _dropping(compiled), {key for r in planned for key in r.reached}
+    return Verification(
+        subject="program" if in_kernel else "plan",
+        comparison=result,
+        decisions=len(every),
+        reached=len([k for k in every if k in reached]),
+        unreached=tuple(k for k in every if k not in reached),
+        unmet=_unmet(compiled, result),
+        differing=differing,
+        seconds=time.monotonic() - started,
+    )
+
+
+def quick(
+    fd: int,
+    map_fds: Mapping[str, int],
+    rulesets: Sequence[Ruleset],
+    host: HostFacts,
+    compiled: Compiled,
+    seconds: float = 0.8,
+) -> Comparison:
+    """The program that is about to be attached, its maps filled: as many frames as there is time for. Only
+    drops are judged. Counters are zero again afterwards."""
+    settled, place = settle(host)
+    until = time.monotonic() + seconds
+    frames: list[Frame] = []
+    for frame in derive(rulesets, compiled.plan.lists, place):
+        frames.append(frame)
+        if time.monotonic() > until - seconds * 0.6 or len(frames) >= FRAMES:
+            break
+    with own_namespace(settled) as ifindex:
+        subject = ProgramSubject(fd, map_fds, ifindex)
+        ran = subject.rule([f.data for f in frames])
+        subject.forget()
+    planned = PlanSubject(compiled.plan, settled).rule([f.data for f in frames])
+    rulings, _ = _explained(frames, planned, ran)
+    return compare(rulesets, settled, frames, rulings, until=max(until, time.monotonic() + seconds * 0.3))
+
+
+def _frames(
+    rulesets: Sequence[Ruleset],
+    host: HostFacts,
+    compiled: Compiled,
+    limit: int,
+    until: float,
+    seed: int,
+    progress: Progress,
+) -> list[Frame]:
+    _, place = settle(host)
+    frames = []
+    for frame in derive(rulesets, compiled.plan.lists, place, limit, seed):
+        frames.append(frame)
+        if len(frames) % 64 == 0:
+            progress("deriving frames", len(frames), limit)
+            if time.monotonic() > until:
+                break
+    return frames
+
+
+def _explained(
+    frames: Sequence[Frame], planned: Sequence[Ruling], ran: Sequence[Ruling]
+) -> tuple[list[Ruling], tuple[Frame, ...]]:
+    """What the program did, with the causes that the plan names; and where it does other than its plan."""
+    rulings, differing = [], []
+    for frame, plan, program in zip(frames, planned, ran, strict=True):
+        rulings.append(replace(program, cause=plan.cause, reached=plan.reached, why=program.why or plan.why))
+        if (plan.drop, plan.drop and plan.gated) != (program.drop, program.gated):
+            differing.append(frame)
+    return rulings, tuple(differing)
+
+
+def _dropping(compiled: Compiled) -> list[tuple[Kind, int]]:
+    return [
+        (d.kind, i)
+        for d in compiled.plan.lists
+        for i, item in enumerate(d.decisions)
+        if isinstance(item.then, Drop)
+    ]
+
+
+def _unmet(compiled: Compiled, result: Comparison) -> tuple[Entry, ...]:
+    """Rules on the path that no frame fits; those that none can reach are known already."""
+    met = {_key(rule) for rule in result.met}
+    return tuple(
+        e
+        for e in compiled.report.entries
+        if e.cause.rule is not None and e.fate is not Fate.UNREACHABLE and _key(e.cause.rule) not in met
+    )
+
+
+def _key(rule: Rule) -> tuple[str, int]:
+    return rule.span.source.name, rule.line

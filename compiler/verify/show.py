@@ -1,0 +1,147 @@
+"""A verification for people, and as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+
+from ..decisions.model import Cause
+from ..reference.interpret import Outcome, Verdict
+from ..report.text import escape
+from .model import Disagreement, Frame
+from .readable import readable
+from .run import Verification
+from .wire import Wire
+
+#: Shown of each kind; --json has them all.
+MOST = 5
+
+
+def show(found: Verification, wire: Wire | None, console: Console) -> None:
+    c = found.comparison
+
+    def line(word: str, text: str, style: str = "") -> None:
+        shown = f"{word:>9}  {text}"
+        console.print(f"[{style}]{shown}[/{style}]" if style else shown, soft_wrap=True)
+
+    gated = f", {c.gated} of them after a look at conntrack" if c.gated else ""
+    line("tried", f"{c.tried} frames on the {_SUBJECT[found.subject]}: {c.dropped} dropped{gated}")
+    if c.judged < c.dropped:
+        line("", f"time ran out: {c.judged} of these drops were judged", "yellow")
+    right = c.judged - len(found.disagreements)
+    line("judged", f"{right} of {c.judged} drops are what netfilter certainly does")
+    if c.missed > 0:
+        line("", f"{c.missed} frames pass that netfilter certainly drops: this costs speed only", "dim")
+    line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
+    for entry in found.unmet[:MOST]:
+        line("", f"no frame fits line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
+    if len(found.unmet) > MOST:
+        line("", f"nor {len(found.unmet) - MOST} more rules; --json names them", "dim")
+    for kind, index in found.unreached[:MOST]:
+        line("", f"no frame reached decision {index} of {kind}", "dim")
+    for frame in found.differing[:MOST]:
+        line("differs", f"from its plan, on {escape(readable(frame.data))}", "yellow")
+    for cause, wrong in _by_cause(found.disagreements).items():
+        line("WRONG", f"{_named(cause)} drops {len(wrong)} frames in error", "red")
+        for d in wrong[:MOST]:
+            line("", escape(readable(d.frame.data)))
+            line("", f"[dim]{escape(_judgement(d.outcome))}; made as: {escape(d.frame.name)}[/dim]")
+    if wire is not None:
+        _show_wire(wire, line)
+
+
+def _show_wire(wire: Wire, line: Any) -> None:
+    line("sent", f"{wire.sent} frames to netfilter: {wire.came} came through")
+    line("", f"the program dropped {wire.dropped} of them" + (", with the same result" if wire.ok else ""))
+    for word, frames, what in (
+        ("WRONG", wire.lost, "netfilter lets through what is gone with the program"),
+        ("WRONG", wire.gained, "the program makes netfilter let through what it would have dropped"),
+    ):
+        if frames:
+            line(word, f"{what}: {len(frames)} frames", "red")
+        for frame in frames[:MOST]:
+            line("", f"{escape(readable(frame.data))} [dim]({escape(frame.name)})[/dim]")
+    if wire.counted:
+        matches = ", ".join(wire.counting)
+        line("", f"{len(wire.counted)} frames differ where rules count what they meet ({matches})", "dim")
+
+
+def verdict(found: Verification, wire: Wire | None) -> str:
+    """One line; begins with "ok" if nothing is wrong."""
+    wrong = len(found.disagreements) + (len(wire.lost) + len(wire.gained) if wire else 0)
+    if wrong:
+        return f"wrong on {wrong} frames: this is a defect of xdptables; do not load these rules"
+    if not found.comparison.dropped:
+        return "ok: nothing is dropped"
+    return "ok: nothing is dropped that netfilter would have let through"
+
+
+def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:
+    c = found.comparison
+    return {
+        "ok": verdict(found, wire).startswith("ok"),
+        "subject": found.subject,
+        "seconds": round(found.seconds, 2),
+        "frames": {
+            "tried": c.tried, "dropped": c.dropped, "gated": c.gated, "judged": c.judged, "missed": c.missed,
+        },
+        "decisions": {
+            "dropping": found.decisions, "reached": found.reached,
+            "unreached": [f"{kind} {index}" for kind, index in found.unreached],
+        },
+        "drops": [{**_rule(cause), "frames": count} for cause, count in c.causes.items()],
+        "unmet": [_rule(e.cause) for e in found.unmet],
+        "differing": [_frame(f) for f in found.differing],
+        "disagreements": [
+            {
+                **_frame(d.frame), "rule": _rule(d.ruling.cause) if d.ruling.cause else None,
+                "gated": d.ruling.gated, "judge": _judgement(d.outcome),
+            }
+            for d in found.disagreements
+        ],
+        "kernel": None if wire is None else {
+            "sent": wire.sent, "came": wire.came, "dropped": wire.dropped,
+            "lost": [_frame(f) for f in wire.lost], "gained": [_frame(f) for f in wire.gained],
+            "counted": [_frame(f) for f in wire.counted],
+        },
+    }  # fmt: skip
+
+
+_SUBJECT = {"program": "compiled program", "plan": "plan of the program (running it needs root)"}
+
+
+def _rules(found: Verification) -> str:
+    met = len(found.comparison.met)
+    return f"{met} of {met + len(found.unmet)} rules"
+
+
+def _by_cause(disagreements: tuple[Disagreement, ...]) -> dict[Cause | None, list[Disagreement]]:
+    found: dict[Cause | None, list[Disagreement]] = {}
+    for d in disagreements:
+        found.setdefault(d.ruling.cause, []).append(d)
+    return found
+
+
+def _named(cause: Cause | None) -> str:
+    if cause is None:
+        return "a rule"
+    return f"line {cause.line}: {escape(cause.text)}" if cause.line else escape(cause.text)
+
+
+def _judgement(outcome: Outcome) -> str:
+    at = f", by line {outcome.rule.line}" if outcome.rule else ""
+    match outcome.verdict:
+        case Verdict.ACCEPT:
+            return f"netfilter accepts it{at}"
+        case Verdict.DROP:
+            return f"netfilter drops it{at}"
+    return f"netfilter may accept it{at}: {outcome.why}"
+
+
+def _rule(cause: Cause) -> dict[str, Any]:
+    return {"table": cause.table, "chain": cause.chain, "line": cause.line, "rule": cause.text}
+
+
+def _frame(frame: Frame) -> dict[str, str]:
+    return {"frame": frame.data.hex(), "packet": readable(frame.data), "made_as": frame.name}

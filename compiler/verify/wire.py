@@ -1,0 +1,121 @@
+"""Real packets, real netfilter: what comes through INPUT with the program and without it.
+
+Two benches of two namespaces each, with the same rules: a program runs in one of them. Every frame comes to
+a conntrack that has no entry for it, and to a program that has not just seen its flow."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..host.facts import HostFacts
+from ..kernel import attach, kfuncs, maps
+from ..kernel.compile import compile_program
+from ..kernel.errors import KernelError
+from ..matches.spec import Effect
+from ..matches.table import MATCHES
+from ..pipeline import Compiled, compile_rules
+from ..rules.model import Ruleset, Variant
+from ..rules.printing import print_ruleset
+from ..source import UserError
+from .bench import Bench
+from .flows import spread
+from .model import Frame, Place
+from .planned import PlanSubject
+from .program import attached_long_ago
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Of `sent` frames, `came` came through INPUT without the program. `lost`: came without, not with it;
+    `gained`: the reverse. `dropped`: what the program counted.
+
+    `counted`: frames that differ, but are not held against the program: it passes them, and the rules have
+    matches, `counting`, that answer by what they met before, and when."""
+
+    sent: int
+    came: int
+    dropped: int
+    lost: tuple[Frame, ...]
+    gained: tuple[Frame, ...]
+    counted: tuple[Frame, ...] = ()
+    counting: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not (self.lost or self.gained)
+
+
+@contextlib.contextmanager
+def benches(rulesets: Sequence[Ruleset], place: Place, ifname: str) -> Iterator[tuple[Bench, Bench]]:
+    """Without and with a program (still to be attached), rules in force in both."""
+    with Bench(place, ifname) as bare, Bench(place, ifname) as programmed:
+        for bench in (bare, programmed):
+            for ruleset in rulesets:
+                variant = Variant.LEGACY if ruleset.variant is Variant.LEGACY else Variant.NFT
+                try:
+                    bench.load(print_ruleset(ruleset), variant, ruleset.family)
+                except KernelError as e:
+                    raise UserError(
+                        f"netfilter does not take the {ruleset.family.value} rules in a namespace:\n{e}",
+                        "what they refer to (ipsets, modules) has to be there; verify without --kernel",
+                    ) from e
+        yield bare, programmed
+
+
+def on_the_wire(
+    pair: tuple[Bench, Bench],
+    rulesets: Sequence[Ruleset],
+    frames: Sequence[Frame],
+    compiled: Compiled,
+    progress: Progress = lambda what, done, total: None,
+) -> Wire:
+    """`compiled`: for the facts of the benches."""
+    bare, programmed = pair
+    data = spread([f.data for f in frames])
+    frames = [Frame(f.name, d) for f, d in zip(frames, data, strict=True)]
+    progress("sending without the program", 0, 0)
+    came = bare.without_entries(data)
+    progress("sending with the program", 0, 0)
+    program = compile_program(compiled.c_text)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(programmed.pair.enter(programmed.pair.server))
+        fd = kfuncs.load(program.instructions, program.license).fd
+        stack.callback(os.close, fd)
+        maps.fill(program.maps, programmed.facts())
+        attach.attach(fd, programmed.ifname, "native")  # goes with the namespace
+        there = programmed.without_entries(data, lambda: attached_long_ago(program.maps))
+        counted = sum(c.packets for c in maps.read_counters(program.maps).rules)
+    lost, gained = sorted(came - there), sorted(there - came)
+    counting = _counting(rulesets)
+    passed = PlanSubject(compiled.plan, bare.facts())
+    by_count = {i for i in (*lost, *gained) if counting and not passed.ruling(data[i]).drop}
+    return Wire(
+        sent=len(frames),
+        came=len(came),
+        dropped=counted,
+        lost=tuple(frames[i] for i in lost if i not in by_count),
+        gained=tuple(frames[i] for i in gained if i not in by_count),
+        counted=tuple(frames[i] for i in sorted(by_count)),
+        counting=counting,
+    )
+
+
+def _counting(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:
+    """Matches whose answer hangs on earlier packets, on the clock or on chance."""
+    names = (m.name for s in rulesets for r in s.rules() for m in r.matches)
+    found = {n for n in names if n in ("time", "statistic") or (n in MATCHES and _remembers(n))}
+    return tuple(sorted(found))
+
+
+def _remembers(name: str) -> bool:
+    return MATCHES[name].effect is Effect.REMEMBERS
+
+
+def compiled_for(bench: Bench, rulesets: tuple[Ruleset, ...]) -> tuple[HostFacts, Compiled]:
+    host = bench.facts()
+    return host, compile_rules(rulesets, host)
