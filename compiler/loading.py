@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from .decisions.hookpath import reads_merged_fields
@@ -23,6 +24,10 @@ from .pipeline import Compiled, compile_rules
 from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
 from .source import Source, UserError
+from .verify.lifted import stopping, without
+from .verify.model import Comparison
+from .verify.run import quick
+from .verify.show import refuse_disagreements
 
 NO_FINDINGS: tuple[Finding, ...] = ()
 _COUNTERS = re.compile(r"\[\d+:\d+\]")
@@ -31,7 +36,7 @@ _COUNTERS = re.compile(r"\[\d+:\d+\]")
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asked for. `rules`: None means the live rules. `port_of`: the upper device whose
-    name `-i` sees."""
+    name `-i` sees. `verify`: try the program on frames before it is attached."""
 
     ifname: str
     rules: Source | None = None
@@ -41,6 +46,7 @@ class Request:
     netns: str = ""
     port_of: str = ""
     disregard: tuple[str, ...] = ()
+    verify: bool = True
 
     @property
     def source(self) -> str:
@@ -49,10 +55,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything decided, nothing loaded. `idle`: patterns of --disregard that lift nothing."""
+    """Everything decided, nothing loaded. `idle`: patterns of --disregard that lift nothing.
+    `judged`: the host as a judge of the program is to see it: `-i` as the user says, lifted facts gone."""
 
     request: Request
     host: HostFacts
+    judged: HostFacts
     rulesets: tuple[Ruleset, ...]
     compiled: Compiled
     stops: tuple[Finding, ...]
@@ -80,11 +88,13 @@ def prepare(request: Request) -> Prepared:
         seen = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=request.port_of))
     compiled = compile_rules(rulesets, seen, kept, lifted)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
-    return Prepared(request, host, rulesets, compiled, stops, idle, before)
+    judged = without(seen, (*lifted, *stopping(seen)))
+    return Prepared(request, host, judged, rulesets, compiled, stops, idle, before)
 
 
-def load(prepared: Prepared) -> LoadedState:
-    """Attach it. Raises UserError with every finding that stops the load."""
+def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda result: None) -> LoadedState:
+    """Attach it. Raises UserError with every finding that stops the load, or with a frame that the program
+    would drop in error. `verified` is told how the program was tried, unless the request says not to."""
     request = prepared.request
     stops = [f for f in prepared.stops if not (f.id == "foreign-xdp" and request.replace)]
     if stops:
@@ -92,6 +102,13 @@ def load(prepared: Prepared) -> LoadedState:
         ids = " ".join(f"--disregard {f.id}" for f in stops)
         what = "\n    ".join((f"nothing is loaded on {request.ifname}:", *lines))
         raise UserError(what, f"mend it, or lift it knowingly: {ids}")
+
+    def check(prog_fd: int, map_fds: Mapping[str, int]) -> None:
+        if request.verify and prepared.compiled.plan.drops:
+            result = quick(prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled)
+            refuse_disagreements(result)
+            verified(result)
+
     causes = prepared.compiled.plan.slots
     slots = [{"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text} for c in causes]
     return load_program(
@@ -111,12 +128,14 @@ def load(prepared: Prepared) -> LoadedState:
                 "family": request.family,
                 "mode": request.mode,
                 "port_of": request.port_of,
+                "verify": request.verify,
             },
             "live_rules": prepared.live_rules,
             "compiled_facts": sorted(facts_read(r for s in prepared.rulesets for r in s.rules())),
         },
         disregarded=request.disregard,
         netns=request.netns,
+        check=check,
     )
 
 

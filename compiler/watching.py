@@ -53,7 +53,7 @@ def request_of(known: LoadedState) -> Request:
     family = Family(asked["family"]) if asked.get("family") else None
     return Request(
         known.ifname, source, family, asked.get("mode", "auto"), True, known.netns,
-        asked.get("port_of", ""), known.disregarded,
+        asked.get("port_of", ""), known.disregarded, asked.get("verify", True),
     )  # fmt: skip
 
 

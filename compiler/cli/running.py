@@ -21,6 +21,7 @@ from ..kernel.status import status as read_status
 from ..loading import Request, load, prepare
 from ..report.text import MOST, show
 from ..source import UserError, printable
+from ..verify.model import Comparison
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
 from .output import print_json
@@ -44,30 +45,35 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stan
 @click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
 @click.option("--interface-name", "port_of", default="", help="the bridge, bond or VRF that -i sees")
 @click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
+@click.option("--no-verify", is_flag=True, help="do not try the program on frames before it is attached")
 @click.option("--no-watch", is_flag=True, help="do not follow changes of rules, addresses and host")
 @netns_option
 @json_option
 def load_command(
     interface: str, rules: str | None, family: str | None, mode: str, replace: bool, port_of: str,
-    disregard: tuple[str, ...], no_watch: bool, netns: str, as_json: bool,
+    disregard: tuple[str, ...], no_verify: bool, no_watch: bool, netns: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Load on INTERFACE what the live rules, or those in RULES, allow to drop in XDP."""
     check_privileges()
     source = read_source(rules) if rules else None
     request = Request(
-        interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard
-    )
+        interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard,
+        not no_verify,
+    )  # fmt: skip
     prepared = prepare(request)
     console = Console(stderr=as_json, highlight=False)
     for pattern in prepared.idle:
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
-    state = load(prepared)
+    results: list[Comparison] = []
+    state = load(prepared, results.append)
     if not no_watch and watcher_pid(state.key) is None:
         _start_watcher(state)
     if as_json:
         print_json(_state_data(state) | {"report": prepared.compiled.report.to_data()})
         return
     show(prepared.compiled.report, console)
+    for result in results:
+        console.print(_verified(result))
     refused = f" (native mode was refused: {state.native_refused})" if state.native_refused else ""
     console.print(f"loaded on {interface}, {state.mode} mode{refused}, from {state.source}", markup=False)
 
@@ -85,6 +91,12 @@ def _start_watcher(state: LoadedState) -> None:
             f"no watcher could be started ({why}), so the program was taken off {state.ifname} again",
             f"see what it says: xdptables load {state.ifname} --no-watch; xdptables watch {state.ifname}",
         )
+
+
+def _verified(result: Comparison) -> str:
+    """What `load` tried; of a huge ruleset, as much as there was time for."""
+    some = f", {result.judged} of them judged" if result.judged < result.dropped else ""
+    return f"verified: {result.tried} frames tried, {result.dropped} dropped{some}, none in error"
 
 
 @click.command("unload")

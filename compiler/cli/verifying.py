@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
@@ -27,6 +26,7 @@ from ..verify.run import Progress as Progress_
 from ..verify.wire import Wire, benches, compiled_for, on_the_wire
 from .hosts import host_of
 from .inputs import read_source
+from .output import print_json
 
 _ON_THE_WIRE = 2000  # frames, of those that are tried
 
@@ -38,12 +38,8 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 @click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
 @click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
 @click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)")
-@click.option(
-    "--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace"
-)
-@click.option(
-    "--plan", "only_plan", is_flag=True, help="the plan only, as without root"
-)
+@click.option("--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace")
+@click.option("--plan", "only_plan", is_flag=True, help="the plan only, as without root")
 @click.option("--frames", default=FRAMES, show_default=True, type=click.IntRange(1), help="frames at most")
 @click.option("--seconds", default=20.0, show_default=True, type=click.FloatRange(0.1), help="time at most")
 @click.option("--seed", default=1, show_default=True, help="other frames for another number")
@@ -81,7 +77,7 @@ def verify_command(
         )  # fmt: skip
         wire = _wire(rulesets, host, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
     if as_json:
-        click.echo(json.dumps(show.to_data(found, wire), indent=2))
+        print_json(show.to_data(found, wire))
     else:
         console = Console(highlight=False)
         show.show(found, wire, console)

@@ -36,11 +36,13 @@ def load_program(
     disregarded: Sequence[str] = (),
     netns: str = "",
     fill: Callable[[Mapping[str, int]], None] | None = None,
+    check: Callable[[int, Mapping[str, int]], None] | None = None,
 ) -> LoadedState:
     """Compile, load, fill, pin, attach. On any failure the device keeps what it had.
 
     `fill` writes maps other than those of the host, given descriptors by name. `slots`: JSON for each
     counter, shown by the status; `report_json`: kept in the record, which is read often: keep it small.
+    `check` is given the program's descriptor too, and raises to refuse it before it is attached.
     Raises UserError for what the user can mend, KernelError for defects of ours.
     """
     if mode not in attach.MODES:
@@ -51,6 +53,8 @@ def load_program(
         program = compile_program(c_text)
         prog_fd, frags = _load(program, host, fill)
         try:
+            if check:
+                check(prog_fd, program.maps)
             info = syscall.prog_info(prog_fd)
             ifindex = attach.ifindex_of(ifname)
             new = LoadedState(

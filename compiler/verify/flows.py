@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..fields import Family
 from ..reference.packet import TCP, UDP, Unreadable, parse
+from . import planned
 
 _TRACKED_PORTS = frozenset({TCP, UDP, 33, 132, 136})
 #: The source port that `build` gives where nothing asks for another; changing it changes no meaning.
@@ -31,20 +32,31 @@ def flow_of(frame: bytes) -> Flow:
 
 
 def rounds(frames: Sequence[bytes]) -> list[list[int]]:
-    """Indices in groups, no two frames of one group in the same flow. Fragments and what is in no flow keep
-    their order, all in the first group."""
+    """Indices in groups, no two frames of one group in the same flow.
+
+    Fragments, and what the program does not read to its end, come last, in their order: once it has passed
+    one, it takes every flow between the two addresses for one that is under way."""
     groups: list[list[int]] = []
+    last: list[int] = []
     count: dict[Flow, int] = {}
     for index, frame in enumerate(frames):
         flow = flow_of(frame)
-        number = 0
-        if flow and flow[1] != "fragment":
-            number = count.get(flow, 0)
-            count[flow] = number + 1
+        if not flow or not _is_whole(frame):
+            last.append(index)
+            continue
+        number = count.get(flow, 0)
+        count[flow] = number + 1
         while len(groups) <= number:
             groups.append([])
         groups[number].append(index)
-    return groups
+    return [*groups, last] if last else groups
+
+
+def _is_whole(frame: bytes) -> bool:
+    try:
+        return not planned.parse(frame, int.from_bytes(frame[:6])).fragment
+    except planned.Passes:
+        return False
 
 
 def spread(frames: Sequence[bytes]) -> list[bytes]:

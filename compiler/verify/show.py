@@ -9,7 +9,8 @@ from rich.console import Console
 from ..decisions.model import Cause
 from ..reference.interpret import Outcome, Verdict
 from ..report.text import escape
-from .model import Disagreement, Frame
+from ..source import UserError
+from .model import Comparison, Disagreement, Frame
 from .readable import readable
 from .run import Verification
 from .wire import Wire
@@ -35,9 +36,9 @@ def show(found: Verification, wire: Wire | None, console: Console) -> None:
         line("", f"{c.missed} frames pass that netfilter certainly drops: this costs speed only", "dim")
     line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
     for entry in found.unmet[:MOST]:
-        line("", f"no frame fits line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
+        line("", f"not met: line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
     if len(found.unmet) > MOST:
-        line("", f"nor {len(found.unmet) - MOST} more rules; --json names them", "dim")
+        line("", f"and {len(found.unmet) - MOST} more rules; --json names them", "dim")
     for kind, index in found.unreached[:MOST]:
         line("", f"no frame reached decision {index} of {kind}", "dim")
     for frame in found.differing[:MOST]:
@@ -75,6 +76,19 @@ def verdict(found: Verification, wire: Wire | None) -> str:
     if not found.comparison.dropped:
         return "ok: nothing is dropped"
     return "ok: nothing is dropped that netfilter would have let through"
+
+
+def refuse_disagreements(result: Comparison) -> None:
+    """Raises UserError if the program drops in error, with the first frame of each rule."""
+    if not result.disagreements:
+        return
+    lines = [
+        f"the program drops what netfilter may accept, so it is not loaded ({result.tried} frames tried):"
+    ]
+    for cause, wrong in list(_by_cause(result.disagreements).items())[:MOST]:
+        what = f"line {cause.line}: {cause.text}" if cause else "a rule"
+        lines += [what, f"  {readable(wrong[0].frame.data)}", f"  {_judgement(wrong[0].outcome)}"]
+    raise UserError("\n    ".join(lines), "this is a defect of xdptables: please report it")
 
 
 def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:

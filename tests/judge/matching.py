@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from judge.bench import IFNAME, Bench
 from judge.place import Frame
-from judge.probe import SurvivorLog
 from xdptables.fields import Family
 from xdptables.host.facts import HostFacts
 from xdptables.matches.condition import Cube
@@ -21,6 +19,8 @@ from xdptables.reference.packet import Packet, Unreadable, parse
 from xdptables.rules.model import Rule, Variant
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
+from xdptables.verify.bench import IFNAME, Bench
+from xdptables.verify.probe import SurvivorLog
 
 _GROUP = 4712
 _KINDS = {

@@ -8,10 +8,10 @@ import time
 import pytest
 from scapy.all import IP, TCP, Ether, Raw
 
-from judge import probe
 from netns import NetnsPair
 from xdptables.kernel.load import unload_program
 from xdptables.loading import Request, load, prepare
+from xdptables.verify import probe
 
 pytestmark = pytest.mark.kernel
 

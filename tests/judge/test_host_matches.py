@@ -7,7 +7,6 @@ import ipaddress
 
 import pytest
 
-from judge.bench import Bench
 from judge.matching import matching, wrong_answers
 from judge.place import PLACE, Frame
 from xdptables.fields import Family
@@ -15,6 +14,7 @@ from xdptables.host.facts import HostFacts
 from xdptables.host.observe import observe
 from xdptables.reference.answers import Answer
 from xdptables.rules.model import Variant
+from xdptables.verify.bench import Bench
 from xdptables.verify.build import build
 
 pytestmark = pytest.mark.kernel

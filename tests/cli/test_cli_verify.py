@@ -1,0 +1,196 @@
+"""xdptables verify, and what load tries before it attaches."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from cli.command import EXAMPLES, fine, xdptables
+from netns import NetnsPair
+from verify.test_compare import WALL, broken
+from xdptables import loading
+from xdptables.cli import verifying
+from xdptables.cli.main import cli
+from xdptables.emit import generate
+from xdptables.kernel import attach
+from xdptables.pipeline import Compiled, compile_rules
+from xdptables.source import UserError
+from xdptables.verify.lifted import without
+from xdptables.verify.place import settle
+
+NOBODY = 65534
+as_root = pytest.mark.kernel
+
+
+def breaking(*args: Any, **kwargs: Any) -> Compiled:
+    """As `compile_rules`, with a decision that takes one port too many."""
+    done = compile_rules(*args, **kwargs)
+    plan, _ = broken(done.plan)[0]
+    return dataclasses.replace(done, plan=plan, c_text=generate(plan))
+
+
+@as_root
+@pytest.mark.parametrize("name", ["blocklist6", "stateful"])
+def test_the_examples(name: str) -> None:
+    done = fine("verify", EXAMPLES / f"{name}.rules", "-i", "eth0")
+    assert "frames on the compiled program" in done.stdout
+    assert done.stdout.endswith("ok: nothing is dropped that netfilter would have let through\n")
+    assert ("after a look at conntrack" in done.stdout) == (name == "stateful")
+
+
+def test_without_root_the_plan_is_tried() -> None:
+    done = fine("verify", "-", "-i", "eth0", input=WALL, user=NOBODY if os.geteuid() == 0 else None)
+    assert "plan of the program (running it needs root)" in done.stdout and "ok: " in done.stdout
+
+
+def test_as_data() -> None:
+    found = json.loads(fine("verify", "-", "-i", "eth0", "--plan", "--json", input=WALL).stdout)
+    assert found["ok"] and found["subject"] == "plan" and found["disagreements"] == []
+    assert found["frames"]["dropped"] == found["frames"]["judged"] > 50
+    assert [d["line"] for d in found["drops"]] == [3, 4, 5, 6]
+    assert found["decisions"]["dropping"] == found["decisions"]["reached"] == 4
+
+
+def test_fewer_frames_and_other_seeds() -> None:
+    few = json.loads(fine("verify", "-", "--plan", "--json", "--frames", "40", input=WALL).stdout)
+    assert few["frames"]["tried"] == 40
+    one, two = (
+        fine("verify", "-", "--plan", "--json", "--frames", "300", "--seed", seed, input=WALL).stdout
+        for seed in ("1", "2")
+    )
+    assert json.loads(one)["frames"]["dropped"] != json.loads(two)["frames"]["dropped"]
+
+
+def test_rules_that_drop_nothing() -> None:
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n"
+    assert "ok: nothing is dropped" in fine("verify", "-", "--plan", input=text).stdout
+
+
+def test_a_rule_that_no_frame_meets_is_named() -> None:
+    rules = "-A INPUT -m limit --limit 1/s -j ACCEPT\n-A INPUT -p tcp -j DROP\n"
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n{rules}COMMIT\n"
+    assert "not met: line 4: -A INPUT -p tcp -j DROP" in fine("verify", "-", "--plan", input=text).stdout
+
+
+@as_root
+def test_real_netfilter_agrees(tmp_path: Path) -> None:
+    rules = tmp_path / "rules"
+    rules.write_text(
+        "*filter\n:INPUT DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+        "-A INPUT -m conntrack --ctstate INVALID -j DROP\n"
+        "-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
+        "-A INPUT -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j ACCEPT\n"
+        "-A INPUT -p udp -m udp --dport 53 -j ACCEPT\nCOMMIT\n"
+    )
+    done = fine("verify", rules, "-i", "eth0", "--kernel", "--json")
+    wire = json.loads(done.stdout)["kernel"]
+    assert wire["lost"] == wire["gained"] == wire["counted"] == []
+    assert wire["sent"] > 300 and wire["came"] > 10 and wire["dropped"] > 100
+
+
+@as_root
+def test_rules_that_netfilter_refuses() -> None:
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set none src -j DROP\nCOMMIT\n"
+    done = xdptables("verify", "-", "--kernel", input=text)
+    assert done.returncode == 1 and "netfilter does not take the ipv4 rules" in done.stderr
+
+
+def test_a_broken_plan_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "compile_rules", breaking)
+    for extra in ([], ["--json"]):
+        ran = CliRunner().invoke(cli, ["verify", "-", "--plan", "-i", "eth0", *extra], input=WALL)
+        assert ran.exit_code == 1
+        if extra:
+            found = json.loads(ran.stdout)
+            assert not found["ok"]
+            assert {d["rule"]["line"] for d in found["disagreements"]} == {3}
+            assert found["disagreements"][0]["judge"] == "netfilter accepts it"
+        else:
+            assert "WRONG  line 3: -A INPUT -s 10.0.0.0/8 -p tcp" in ran.stdout
+            assert "> 192.0.2.1:19 syn" in ran.stdout and "this is a defect of xdptables" in ran.stdout
+
+
+@as_root
+def test_a_broken_program_does_not_survive_real_netfilter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xdptables.verify import wire
+
+    monkeypatch.setattr(wire, "compile_rules", breaking)
+    ran = CliRunner().invoke(cli, ["verify", "-", "--kernel", "-i", "eth0", "--json"], input=WALL)
+    found = json.loads(ran.stdout)
+    assert ran.exit_code == 1 and found["disagreements"] == []
+    assert any(":19 " in f["packet"] for f in found["kernel"]["lost"])
+
+
+@as_root
+def test_load_refuses_a_program_that_drops_in_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    with NetnsPair() as pair:
+        pair.run(pair.server, ["iptables-nft-restore"], input=WALL)
+        request = loading.Request(pair.server.ifname, netns=pair.server.ns)
+        monkeypatch.setattr(loading, "compile_rules", breaking)
+        prepared = loading.prepare(request)
+        with pytest.raises(UserError, match="what netfilter may accept, so it is not loaded") as caught:
+            loading.load(prepared)
+        assert f"{pair.server.addr4}:19 syn" in str(caught.value) and "netfilter accepts it" in str(
+            caught.value
+        )
+        with pair.enter(pair.server):
+            assert attach.attached(pair.server.ifindex) == {}
+
+
+@as_root
+def test_load_says_what_it_tried_and_leaves_no_trace_of_it() -> None:
+    with NetnsPair() as pair:
+        pair.run(pair.server, ["iptables-nft-restore"], input=WALL)
+        words = ("load", pair.server.ifname, "--netns", pair.server.ns, "--no-watch")
+        done = fine(*words)
+        assert "verified: " in done.stdout and "none in error" in done.stdout
+        (status,) = json.loads(fine("status", pair.server.ifname, "--netns", pair.server.ns, "--json").stdout)
+        assert not any(rule["packets"] for rule in status["rules"]) and not status["verdicts"]["dropped"]
+        assert "verified" not in fine(*words, "--replace", "--no-verify").stdout
+        fine("unload", pair.server.ifname, "--netns", pair.server.ns)
+
+
+@as_root
+def test_what_the_user_lifts_is_no_disagreement() -> None:
+    with NetnsPair() as pair:
+        pair.run(pair.server, ["iptables-nft-restore"], input=WALL)
+        native = "table inet mine { chain c { type filter hook input priority -1; meta mark set 1; }; }"
+        pair.run(pair.server, ["nft", native])
+        done = fine(
+            "load",
+            pair.server.ifname,
+            "--netns",
+            pair.server.ns,
+            "--no-watch",
+            "--disregard",
+            "nft:inet/mine",
+        )
+        assert "verified: " in done.stdout and " 0 dropped" not in done.stdout
+        fine("unload", pair.server.ifname, "--netns", pair.server.ns)
+
+
+def test_only_the_fact_behind_a_finding_goes() -> None:
+    from xdptables.host.facts import PLAIN_HOST, InterfaceFacts, NativeTable
+    from xdptables.host.findings import findings
+
+    link = InterfaceFacts(tc_ingress=("a",), gro=True)
+    tables = tuple(NativeTable("inet", n, ("input",), why="nat") for n in ("one", "two"))
+    host, _ = settle(dataclasses.replace(PLAIN_HOST, interface=link, native_tables=tables, log_martians=True))
+    lifted = [f for f in findings(host) if f.id in ("tc-ingress", "nft:inet/one")]
+    left = without(host, lifted)
+    assert left.interface.tc_ingress == () and [t.name for t in left.native_tables] == ["two"]
+    assert left.log_martians and left.interface.gro
+    assert {f.id for f in findings(host)} - {f.id for f in findings(left)} == {f.id for f in lifted}
+
+
+def test_errors_of_the_user() -> None:
+    done = xdptables("verify", "/nowhere")
+    assert done.returncode == 1 and "can't read /nowhere" in done.stderr
+    done = xdptables("verify", "-", input="*filter\n:INPUT ACCEPT\n-A INPUT -s nowhere/99 -j DROP\n")
+    assert done.returncode == 1 and "<stdin>:" in done.stderr
