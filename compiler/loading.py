@@ -4,9 +4,7 @@ watcher share."""
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -14,7 +12,7 @@ from .decisions.hookpath import reads_merged_fields
 from .fields import Family
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
-from .host.live_rules import live_rules
+from .host.live_rules import LiveDump, all_dumps, digest
 from .host.observe import observe
 from .kernel.load import load_program
 from .kernel.netns import in_netns
@@ -30,7 +28,6 @@ from .verify.run import quick
 from .verify.show import refuse_disagreements
 
 NO_FINDINGS: tuple[Finding, ...] = ()
-_COUNTERS = re.compile(r"\[\d+:\d+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +68,9 @@ class Prepared:
 def prepare(request: Request) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
     with in_netns(request.netns):
-        before = live_digest()
-        host = observe(request.ifname)
-        live = _live()
+        dumps = all_dumps()
+        host = observe(request.ifname, dumps)
+    live = _rulesets(dumps)
     if request.rules is None:
         rulesets, extra = live, NO_FINDINGS
     else:
@@ -89,7 +86,7 @@ def prepare(request: Request) -> Prepared:
     compiled = compile_rules(rulesets, seen, kept, lifted)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
-    return Prepared(request, host, judged, rulesets, compiled, stops, idle, before)
+    return Prepared(request, host, judged, rulesets, compiled, stops, idle, digest(dumps))
 
 
 def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda result: None) -> LoadedState:
@@ -139,21 +136,12 @@ def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda res
     )
 
 
-def live_digest() -> str:
-    """Of the rules in force in this namespace, counters and comments aside: what a watcher compares."""
-    digest = hashlib.sha256()
-    for dump in live_rules():
-        digest.update(f"{dump.variant} {dump.family}\n".encode())
-        for line in dump.text.splitlines():
-            if not line.startswith("#"):
-                digest.update(_COUNTERS.sub("", line).strip().encode(errors="surrogateescape") + b"\n")
-    return digest.hexdigest()
-
-
-def _live() -> tuple[Ruleset, ...]:
+def _rulesets(dumps: tuple[LiveDump, ...]) -> tuple[Ruleset, ...]:
     """One ruleset a family; where both variants hold rules, the first (two-backends stops the load)."""
     rulesets: dict[Family, Ruleset] = {}
-    for dump in live_rules():
+    for dump in dumps:
+        if not dump.of_consequence:
+            continue
         for ruleset in read_rulesets(
             Source(f"{dump.family.value}/{dump.variant.value}", dump.text), dump.family
         ):

@@ -23,6 +23,8 @@ from .collector import no_collection
 from .fields import Family
 from .host.changes import STALE, changes
 from .host.facts import HostFacts
+from .host.generation import KeptByGeneration
+from .host.live_rules import all_dumps, digest
 from .host.observe import observe
 from .host.watch import Watcher
 from .kernel import attach, maps, netlink, pins, state
@@ -31,11 +33,12 @@ from .kernel.load import unload_program
 from .kernel.netns import in_netns, inode
 from .kernel.settle import settle
 from .kernel.state import LoadedState
-from .loading import Request, live_digest, load, prepare
+from .loading import Request, load, prepare
 from .source import InputError, Source, UserError
 
 INTERVAL = 2.0  # seconds between two looks at what sends no events
 _START_SECONDS = 30.0  # a watcher needs less than one; a machine under attack is slow
+RESTS = 10  # ... or this many times as long as a look takes the CPU, where there are very many rules
 
 Say = Callable[[str], None]
 
@@ -64,19 +67,27 @@ def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
         known = state.read(state.Key(inode(), attach.ifindex_of(ifname)))
         if known is None:
             raise UserError(f"nothing is loaded on {ifname}", f"xdptables load {ifname}")
+        kept = KeptByGeneration()
         with _only_one(known.key), Watcher() as watcher:
+            began = _cpu_seconds()
             # The first look comes before the first wait: a change may have come since the load.
-            while (known := _one_look(known, say)) is not None:
-                watcher.wait(interval)
+            while (known := _one_look(known, kept, say)) is not None:
+                watcher.wait(max(interval, RESTS * (_cpu_seconds() - began)))
+                began = _cpu_seconds()
 
 
-def _one_look(last: LoadedState, say: Say) -> LoadedState | None:
+def _cpu_seconds() -> float:
+    """Of this process and of those it has asked."""
+    return sum(os.times()[:4])
+
+
+def _one_look(last: LoadedState, kept: KeptByGeneration, say: Say) -> LoadedState | None:
     """The record as it is now; None: nothing is left to watch. A program that can't be followed comes off,
     whatever the reason: a full disk, a lost record, a defect of ours."""
     try:
         known = _settled(last.key)
         if known is not None:
-            return known if _look(known, say) else None
+            return known if _look(known, kept, say) else None
         found = netlink.links(last.ifindex)
         if found and last.prog_id in found[0].xdp.values():
             _off(last, say, "its record is lost")
@@ -91,7 +102,7 @@ def _settled(key: state.Key) -> LoadedState | None:
         return state.read(key)
 
 
-def _look(known: LoadedState, say: Say) -> bool:
+def _look(known: LoadedState, kept: KeptByGeneration, say: Say) -> bool:
     """Compare with what the program relies on, and act. False: it is off now."""
     found = netlink.links(known.ifindex)
     if not found or known.prog_id not in found[0].xdp.values():
@@ -103,14 +114,14 @@ def _look(known: LoadedState, say: Say) -> bool:
     if found[0].name != known.ifname:
         return _off(known, say, f"the interface is called {found[0].name} now")
     try:
-        digest = live_digest()
-        now = observe(known.ifname)
+        dumps = all_dumps(kept)
+        now = observe(known.ifname, dumps, kept)
     except (UserError, OSError) as e:
         return _off(known, say, f"the host can't be observed: {e}")
     found_changes = changes(known.host, now, _compiled_facts(known))
     stale = [c.text for c in found_changes if c.kind == STALE]
     relied = known.report.get("live_rules") if isinstance(known.report, dict) else None
-    if digest != relied:
+    if digest(dumps) != relied:
         stale.insert(0, "the rules in netfilter changed")
     if stale:
         return _renew(known, say, "; ".join(stale))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 from ..fields import Family
 from ..rules.model import Variant
 from ..source import UserError
 from . import nft_made, nft_objects
+from .generation import KeptByGeneration
 
 _LEGACY_TABLES = {
     Family.IPV4: Path("/proc/thread-self/net/ip_tables_names"),
@@ -24,7 +28,7 @@ _OUR_TABLES = frozenset(["raw", "mangle", "nat", "filter", "security"])
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LiveDump:
     """What one `iptables-save` printed, less the tables of `foreign`: (name, why). Those hold what nft
     wrote, which iptables-nft-save leaves out or misreads; they count as native ones."""
@@ -34,32 +38,55 @@ class LiveDump:
     text: str
     foreign: tuple[tuple[str, str], ...] = ()
 
+    @cached_property
+    def tables(self) -> frozenset[str]:
+        return frozenset(re.findall(r"^\*(\S+)", self.text, re.MULTILINE))
+
+    @cached_property
+    def of_consequence(self) -> bool:
+        return of_consequence(self.text)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the rules, counters and comments aside."""
+        lines = (line for line in self.text.splitlines() if not line.startswith("#"))
+        plain = (line.partition(" [")[0] if line.startswith(":") else line.strip() for line in lines)
+        return hashlib.sha256("\n".join(plain).encode(errors="surrogateescape")).hexdigest()
+
 
 def live_rules() -> tuple[LiveDump, ...]:
     """Every dump that holds a rule, a user chain or a policy other than ACCEPT. Raises UserError."""
-    return tuple(d for d in all_dumps() if of_consequence(d.text))
+    return tuple(d for d in all_dumps() if d.of_consequence)
 
 
-def all_dumps() -> tuple[LiveDump, ...]:
+def all_dumps(kept: KeptByGeneration | None = None) -> tuple[LiveDump, ...]:
     """Also the empty ones. A back end that the kernel has no tables of is not asked, since asking
-    iptables-legacy alone would load its tables and register their hooks."""
-    dumps = []
+    iptables-legacy alone would load its tables and register their hooks. `kept`: of the reader's looks
+    before, at which nf_tables had the rules that it has now."""
+    kept = kept or KeptByGeneration()
+    dumps: list[LiveDump] = []
     for family in Family:
         if legacy_tables(family):
             dumps.append(_dump(Variant.LEGACY, family))
-        if _OUR_TABLES & set(nft_objects.table_names(_NFT_FAMILY[family])):
-            tool = find_tool(Variant.NFT, family)
-            if tool:  # without it they are as native as any
-                dumps.append(_without_foreign(family, _run(tool)))
+        dumps += kept.get(f"dump {family}", partial(_nft_dumps, family))
     return tuple(dumps)
 
 
+def _nft_dumps(family: Family) -> tuple[LiveDump, ...]:
+    if not _OUR_TABLES & set(nft_objects.table_names(_NFT_FAMILY[family])):
+        return ()
+    tool = find_tool(Variant.NFT, family)
+    return (_without_foreign(family, _run(tool)),) if tool else ()  # without it they are as native as any
+
+
 def of_consequence(text: str) -> bool:
-    return any(re.match(r"(\[\d+:\d+\] )?-A |:\S+ (DROP|-)", line) for line in text.splitlines())
+    return re.search(r"^(\[\d+:\d+\] )?-A |^:\S+ (DROP|-)", text, re.MULTILINE) is not None
 
 
-def tables_of(dump: LiveDump) -> frozenset[str]:
-    return frozenset(re.findall(r"^\*(\S+)", dump.text, re.MULTILINE))
+def digest(dumps: Iterable[LiveDump]) -> str:
+    """Of the rules in force: what a watcher compares."""
+    parts = (f"{d.variant} {d.family} {d.digest}\n" for d in dumps if d.of_consequence)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def _without_foreign(family: Family, text: str) -> LiveDump:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 ROUTE, NETFILTER = 0, 12
 _ERROR, _DONE, _OVERRUN = 2, 3, 4
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST, DUMP = 0x1, 0x300
 _MULTI, _INTERRUPTED = 0x2, 0x10
 _SOL_NETLINK, _STRICT = 270, 12
 _TRIES = 5
@@ -26,7 +26,7 @@ class Interrupted(Exception):
     """What was read changed meanwhile, again and again."""
 
 
-def dump(protocol: int, kind: int, body: bytes, *, flags: int = _DUMP) -> list[bytes]:
+def dump(protocol: int, kind: int, body: bytes, *, flags: int = DUMP) -> list[bytes]:
     """All answers (without their header) to one request; read again where it changed under the dump."""
     for _ in range(_TRIES):
         try:
@@ -36,7 +36,7 @@ def dump(protocol: int, kind: int, body: bytes, *, flags: int = _DUMP) -> list[b
     raise Interrupted("what was read kept changing")
 
 
-def stream(protocol: int, kind: int, body: bytes, *, flags: int = _DUMP) -> Iterator[bytes]:
+def stream(protocol: int, kind: int, body: bytes, *, flags: int = DUMP) -> Iterator[bytes]:
     """As `dump`, one by one: for tables too large to hold. A caller that has seen enough just stops."""
     for _, answer in _talk(protocol, kind, body, flags):
         yield answer
@@ -62,18 +62,19 @@ def _talk(protocol: int, kind: int, body: bytes, flags: int) -> Iterator[tuple[i
                 if answer == _OVERRUN:
                     raise Interrupted
                 yield answer, payload
-                if not flags & _DUMP:
+                if not flags & DUMP:
                     return
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Type, flags and payload of each message in one datagram."""
-    while len(data) >= 16:
-        length, kind, flags = struct.unpack_from("=IHH", data)
+    at = 0
+    while len(data) - at >= 16:
+        length, kind, flags = struct.unpack_from("=IHH", data, at)
         if length < 16:
             return
-        yield kind, flags, data[16:length]
-        data = data[(length + 3) & ~3 :]
+        yield kind, flags, data[at + 16 : at + length]
+        at += (length + 3) & ~3
 
 
 def attributes(data: bytes, offset: int = 0) -> list[tuple[int, bytes]]:

@@ -12,6 +12,7 @@ from . import netlink
 
 _SUBSYSTEM = 10 << 8
 _GETTABLE, _GETCHAIN, _GETFLOWTABLE = _SUBSYSTEM | 1, _SUBSYSTEM | 4, _SUBSYSTEM | 23
+_GETGEN, _GEN_ID = _SUBSYSTEM | 16, 1
 FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
 _DORMANT = 1
 _HOOK_DEV, _HOOK_DEVS, _DEVICE_NAME, _DEVICE_PREFIX = 3, 4, 1, 2
@@ -48,6 +49,15 @@ def tables() -> tuple[TableId, ...]:
         family = FAMILIES.get(answer[0], str(answer[0]))
         found.append(TableId(family, netlink.text(a[1]), bool(flags & _DORMANT)))
     return tuple(found)
+
+
+def generation() -> int | None:
+    """Another number after each transaction. None where the kernel has no nf_tables. Raises OSError."""
+    for answer in _ask(_GETGEN, flags=0):
+        a = netlink.attribute_map(answer, 4)
+        if _GEN_ID in a:
+            return int(struct.unpack(">I", a[_GEN_ID])[0])
+    return None
 
 
 def table_names(family: str) -> tuple[str, ...]:
@@ -88,9 +98,9 @@ def _devices(hook: dict[int, bytes], one: int, many: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(devices))
 
 
-def _ask(kind: int) -> list[bytes]:
+def _ask(kind: int, flags: int = netlink.DUMP) -> list[bytes]:
     try:
-        return netlink.dump(netlink.NETFILTER, kind, netlink.nfgenmsg())
+        return netlink.dump(netlink.NETFILTER, kind, netlink.nfgenmsg(), flags=flags)
     except netlink.NetlinkError as e:
         if isinstance(e, PermissionError):
             raise

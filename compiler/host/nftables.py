@@ -15,6 +15,7 @@ from typing import Any
 
 from . import nft_objects
 from .facts import NativeTable
+from .generation import KeptByGeneration
 
 Json = dict[str, Any]
 
@@ -39,7 +40,7 @@ class _Table:
 
 
 def native_tables(
-    ifname: str, owned: Collection[tuple[str, str]]
+    ifname: str, owned: Collection[tuple[str, str]], listed: KeptByGeneration | None = None
 ) -> tuple[tuple[NativeTable, ...], tuple[str, ...]]:
     """The tables besides `owned` (family, name), and what could not be seen. Raises OSError."""
     ids = [t for t in nft_objects.tables() if (t.family, t.name) not in owned and not t.dormant]
@@ -47,10 +48,9 @@ def native_tables(
         return (), ()
     devices = [h for h in nft_objects.device_hooks() if h.serves(ifname) and not h.egress]
     try:
-        everything = _list_ruleset()
+        parsed = (listed or KeptByGeneration()).get("native", lambda: _collect(_list_ruleset()))
     except _CannotList as e:
         return tuple(_opaque(t, devices, str(e)) for t in ids if t.family != "arp"), ()
-    parsed = _collect(everything)
     found = []
     for t in ids:
         table = parsed.get((t.family, t.name), _Table())

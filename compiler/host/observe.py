@@ -21,32 +21,40 @@ from . import (
     tc,
 )
 from .facts import HostFacts, InterfaceFacts, NativeTable, PacketSocket
+from .generation import KeptByGeneration
 from .netlink import Interrupted
 
 _NFT_FAMILY = {"ipv4": "ip", "ipv6": "ip6"}
 _UNREAD = (OSError, Interrupted)
 
 
-def observe(ifname: str) -> HostFacts:
-    """What is true now in the network namespace of the calling thread. Raises UserError."""
+def observe(
+    ifname: str,
+    dumps: tuple[live_rules.LiveDump, ...] | None = None,
+    listed: KeptByGeneration | None = None,
+) -> HostFacts:
+    """What is true now in the network namespace of the calling thread. Raises UserError.
+
+    `dumps`: the live rules, where the caller has read them just now; `listed`: native nftables that earlier
+    looks have read."""
     unknown: list[str] = []
     try:
         here = links.links()
         ours = _find(ifname, here)
         local, rules = addresses.addresses(ours.ifindex), addresses.rules()
         switches = sysctls.sysctls(ours.name)
-        dumps = live_rules.all_dumps()
+        dumps = live_rules.all_dumps() if dumps is None else dumps
     except Interrupted as e:
         raise UserError(f"the network configuration changes too fast to be read: {e}", "try again") from e
     except OSError as e:
         raise UserError(f"the host cannot be observed: {e}", "run this as root") from e
     tracked = conntrack.conntrack()
     unknown += tracked.unknown
-    native = _native(ours.name, dumps, unknown)
+    native = _native(ours.name, dumps, unknown, listed or KeptByGeneration())
     helpers = [f"native table {t.family} {t.name}: {h}" for t in native for h in t.helpers]
     if switches.helper:
         helpers.append("sysctl net.netfilter.nf_conntrack_helper is set")
-    kept = [d for d in dumps if live_rules.of_consequence(d.text)]
+    kept = [d for d in dumps if d.of_consequence]
     return HostFacts(
         assumed=False,
         label=f"{os.uname().nodename} {ours.name}",
@@ -131,13 +139,14 @@ def _interface(ours: links.Link, here: list[links.Link], unknown: list[str]) -> 
 
 
 def _native(
-    ifname: str, dumps: tuple[live_rules.LiveDump, ...], unknown: list[str]
+    ifname: str,
+    dumps: tuple[live_rules.LiveDump, ...],
+    unknown: list[str],
+    listed: KeptByGeneration,
 ) -> tuple[NativeTable, ...]:
-    owned = {
-        (_NFT_FAMILY[d.family], name) for d in dumps if d.variant == "nft" for name in live_rules.tables_of(d)
-    }
+    owned = {(_NFT_FAMILY[d.family], name) for d in dumps if d.variant == "nft" for name in d.tables}
     try:
-        tables, problems = nftables.native_tables(ifname, owned)
+        tables, problems = nftables.native_tables(ifname, owned, listed)
     except _UNREAD as e:
         tables, problems = (), (f"nftables: native tables cannot be read: {e}",)
     unknown += problems

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from netns import NetnsPair
+from xdptables.fields import Family
 from xdptables.host import live_rules as module
-from xdptables.host.live_rules import live_rules, of_consequence
+from xdptables.host.generation import KeptByGeneration
+from xdptables.host.live_rules import LiveDump, all_dumps, digest, live_rules, of_consequence
+from xdptables.rules.model import Variant
 from xdptables.source import UserError
 
 pytestmark = pytest.mark.kernel
@@ -72,3 +75,34 @@ def test_a_tool_that_is_missing_is_told(pair: NetnsPair, monkeypatch: pytest.Mon
     monkeypatch.setattr(module.shutil, "which", lambda *_, **__: None)
     with pair.enter(pair.server), pytest.raises(UserError, match="iptables-legacy-save is missing"):
         live_rules()
+
+
+def test_nft_is_read_again_after_each_change_and_only_then(pair: NetnsPair) -> None:
+    kept = KeptByGeneration()
+    with pair.enter(pair.server):
+        pair.run(pair.server, ["iptables-nft", "-A", "INPUT", "-s", "10.1.1.1", "-j", "DROP"])
+        (first,) = all_dumps(kept)
+        assert all_dumps(kept)[0] is first
+        for change in (
+            ["iptables-nft", "-R", "INPUT", "1", "-s", "10.1.1.2", "-j", "DROP"],
+            ["iptables-nft", "-P", "INPUT", "DROP"],
+            ["iptables-nft-restore"],
+        ):
+            pair.run(pair.server, change, input="*filter\n-A INPUT -j DROP\nCOMMIT\n")
+            (later,) = all_dumps(kept)
+            assert later.digest != first.digest, change
+            first = later
+        pair.run(pair.server, ["nft", "flush", "ruleset"])
+        assert all_dumps(kept) == ()
+
+
+def test_a_digest_leaves_out_what_decides_nothing(pair: NetnsPair) -> None:
+    rules = "*filter\n:INPUT ACCEPT [{}:0]\n-A INPUT -s 10.1.1.1/32 -j {}\nCOMMIT\n"
+    dump = LiveDump(Variant.LEGACY, Family.IPV4, "# made now\n" + rules.format(1, "DROP"))
+    for text, same in (
+        ("# later\n" + rules.format(2, "DROP"), True),
+        (rules.format(1, "ACCEPT"), False),
+        (rules.format(1, "DROP").replace(":INPUT ACCEPT", ":INPUT DROP"), False),
+    ):
+        other = LiveDump(Variant.LEGACY, Family.IPV4, text)
+        assert (digest([other]) == digest([dump])) is same
