@@ -56,6 +56,7 @@ def generate(plan: Plan) -> str:
         ipv4=families[Family.IPV4],
         ipv6=families[Family.IPV6],
         gates=any(c.lines for name, c in classifiers.items() if Kind(name).no_entry),
+        window=plan.overtaking,
         recent_ns=RECENT_NS,
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],

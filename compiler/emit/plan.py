@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..decisions.model import Cause, Decision, DecisionList, Drop, Skip
+from ..fields import FIELDS
 
 #: Interval tests in one program of straight code. BCC's branches reach 16 bits, and the verifier walks
 #: every path; what comes after the last test that fits passes.
@@ -32,6 +33,18 @@ class Plan:
     @property
     def drops(self) -> bool:
         return bool(self.slots)
+
+    @property
+    def overtaking(self) -> bool:
+        """Whether a packet can be dropped for want of an entry that one before it, of the same flow, makes:
+        only where something that varies within a flow decides, else the two share their fate."""
+        return any(
+            not FIELDS[name].flow_constant
+            for d in self.lists
+            if d.kind.no_entry
+            for item in d.decisions
+            for name in item.when.fields
+        )
 
     def slot(self, cause: Cause) -> int:
         return self.slots.index(cause)

@@ -243,42 +243,9 @@ struct xt_ct_opts { s32 netns_id, error; u8 l4proto, dir, reserved[2]; };
 struct xt_tuple4 { __be32 src, dst; __be16 sport, dport; };
 struct xt_tuple6 { __be64 src_hi, src_lo, dst_hi, dst_lo; __be16 sport, dport; } __attribute__((packed));
 
-static __always_inline int xt_has_entry_kind(const struct xt_packet *p)
+static __always_inline int xt_may_be_known(const struct xt_packet *p)
 {
     return !p->fragment && (p->proto == 6 || p->proto == 17);
-}
-
-static __always_inline u64 xt_end(u64 hi, u64 lo, u32 port)
-{
-    u64 h = (hi * 0x9e3779b97f4a7c15ULL ^ lo) * 0xff51afd7ed558ccdULL + port;
-    return (h ^ h >> 32) * 0xc4ceb9fe1a85ec53ULL;
-}
-
-/* The slot of a flow, the same in both directions. `any`: of all flows between the two addresses. */
-static __always_inline u32 xt_flow(const struct xt_packet *p, int any)
-{
-    u64 h = xt_end(p->src_hi ^ p->src, p->src_lo, any ? 0 : p->sport) +
-            xt_end(p->dst_hi ^ p->dst, p->dst_lo, any ? 0 : p->dport);
-    return (h ^ h >> 32 ^ (any ? 0 : p->proto)) & (XT_RECENT_SLOTS - 1);
-}
-
-/* Passed up: until it has reached conntrack, a look-up does not find what it makes there. A fragment,
- * or a packet that was not read to its end, counts for every flow between its addresses. */
-static __always_inline void xt_remember(const struct xt_packet *p)
-{
-    if (p->proto != 6 && p->proto != 17 && !p->fragment)
-        return;
-    u32 slot = xt_flow(p, p->fragment);
-    u64 *at = xt_recent.lookup(&slot);
-    if (at)
-        *at = bpf_ktime_get_ns();
-}
-
-static __always_inline int xt_is_recent(const struct xt_packet *p, int any, u64 now)
-{
-    u32 slot = xt_flow(p, any);
-    u64 *at = xt_recent.lookup(&slot);
-    return !at || now - *at < XT_RECENT_NS;
 }
 
 /* 0 only when conntrack says that it has no entry for the packet (-ENOENT). */
@@ -309,11 +276,44 @@ static __always_inline int xt_known(struct xdp_md *ctx, const struct xt_packet *
     return opts.error != -2;
 }
 
+static __always_inline u64 xt_end(u64 hi, u64 lo, u32 port)
+{
+    u64 h = (hi * 0x9e3779b97f4a7c15ULL ^ lo) * 0xff51afd7ed558ccdULL + port;
+    return (h ^ h >> 32) * 0xc4ceb9fe1a85ec53ULL;
+}
+
+/* The slot of a flow, the same in both directions. `any`: of all flows between the two addresses. */
+static __always_inline u32 xt_flow(const struct xt_packet *p, int any)
+{
+    u64 h = xt_end(p->src_hi ^ p->src, p->src_lo, any ? 0 : p->sport) +
+            xt_end(p->dst_hi ^ p->dst, p->dst_lo, any ? 0 : p->dport);
+    return (h ^ h >> 32 ^ (any ? 0 : p->proto)) & (XT_RECENT_SLOTS - 1);
+}
+
+/* Passed up: until it has reached conntrack, a look-up does not find what it makes there. A fragment,
+ * or a packet that was not read to its end, counts for every flow between its addresses. */
+static __always_inline void xt_remember(const struct xt_packet *p)
+{
+    if (p->proto != 6 && p->proto != 17 && !p->fragment)
+        return;
+    u32 slot = xt_flow(p, p->fragment);
+    u64 *at = xt_recent.lookup(&slot);
+    if (at)
+        *at = bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline int xt_is_recent(const struct xt_packet *p, int any, u64 now)
+{
+    u32 slot = xt_flow(p, any);
+    u64 *at = xt_recent.lookup(&slot);
+    return !at || now - *at < XT_RECENT_NS;
+}
+
 /* Whether one of its flow may be on its way to conntrack still. Asked after conntrack was: what passes
  * meanwhile is stamped before it can be known there. */
 static __always_inline int xt_under_way(const struct xt_packet *p)
 {
-    u64 now = bpf_ktime_get_ns();
+    u64 now = bpf_ktime_get_coarse_ns();
     u32 two = 2;
     u64 *first = xt_config.lookup(&two);
 
@@ -370,7 +370,7 @@ int xdptables(struct xdp_md *ctx)
         if (xt_read_ipv4(p, eth + 1, end))
             return xt_odd(p);
         /* What drops without an entry only is dropped after a look at conntrack; what drops in any case is not. */
-        if (xt_has_entry_kind(p)) {
+        if (xt_may_be_known(p)) {
             what = xt_forget(xt_classify_ipv4_no_entry(p), *mac);
             if (what == XT_PASS)
                 return xt_passed(p, XT_WHY_PASSED);
