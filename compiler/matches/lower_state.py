@@ -73,14 +73,18 @@ def _may_start(flags: int, loose: bool) -> bool:
 
 
 def _of_icmp(option: Option, view: View) -> Condition:
-    """Some ICMP has one state whatever conntrack holds; all else is maybe."""
+    """Some ICMP is in no connection, whatever conntrack holds; all else is maybe. What is left untracked is
+    INVALID by a bad checksum, which is not looked at here."""
     four = view.family is Family.IPV4
-    number, types, only = (ICMP, _INVALID4, "INVALID") if four else (ICMPV6, _UNTRACKED6, "UNTRACKED")
+    number, types = (ICMP, _INVALID4) if four else (ICMPV6, _UNTRACKED6)
     why = ("connection state",)
     if view.unreadable("icmp") or view.unreadable("proto"):
         return Condition.maybe(*why)
+    answers = {_holds(option, state) for state in (("INVALID",) if four else ("UNTRACKED", "INVALID"))}
+    if len(answers) > 1:
+        return Condition.maybe(*why)
     here = view.test("proto", IntervalSet.of(number)) & view.test("icmp", types)
-    if _holds(option, only):
+    if True in answers:
         return Condition(here.yes, why=why)
     elsewhere = view.test("proto", IntervalSet.of(number).complement(8)).may
     others = view.test("proto", IntervalSet.of(number)) & view.test("icmp", types.complement(16))

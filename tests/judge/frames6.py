@@ -88,6 +88,8 @@ def add_ipv6(add: Add, place: Place, ether: Packet) -> None:
         ("time exceeded", ICMPv6TimeExceeded() / ip / syn),
     ):
         add(f"icmp6 {name}", ether / _ip6(place, hlim=255) / message)
+    bad = bytes(ether / _ip6(place, hlim=255) / ICMPv6ND_NS(tgt=place.own6))
+    add("icmp6 neighbour solicitation, bad checksum", bad[:-1] + bytes([bad[-1] ^ 0x55]))
     for tos in TOS:
         add(f"ipv6 class {tos:#04x}", ether / _ip6(place, tc=tos) / syn)
     for ttl in TTLS:

@@ -8,7 +8,15 @@ from judge.parts import parts
 from xdptables.fields import Family
 
 _UNKNOWN = "-m u32 --u32 0x0>>0x18&0xff=0x45"
-_STATE = "-m conntrack --ctstate RELATED,ESTABLISHED"
+_STATES = (
+    "-m conntrack --ctstate RELATED,ESTABLISHED",
+    "-m conntrack --ctstate RELATED,ESTABLISHED",
+    "-m conntrack --ctstate INVALID",
+    "-m conntrack --ctstate NEW",
+    "-m conntrack ! --ctstate NEW",
+    "-m state --state NEW,UNTRACKED",
+    "-m state --state INVALID,UNTRACKED",
+)
 _TABLES = {
     "raw": ("PREROUTING", "OUTPUT"),
     "mangle": ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"),
@@ -21,7 +29,7 @@ def random_rules(seed: int, family: Family) -> str:
     """A dump for iptables-restore, of one to four tables, with user chains."""
     rng = random.Random(f"{seed} {family}")
     tables = ["filter", *(t for t in ("raw", "mangle", "security") if rng.random() < 0.3)]
-    state = rng.random() < 0.2
+    state = rng.random() < 0.4
     return "".join(_table(rng, name, family, state) for name in tables)
 
 
@@ -35,8 +43,8 @@ def _table(rng: random.Random, name: str, family: Family, state: bool) -> str:
     for place, chain in enumerate([*bases, *chains]):
         later = chains[max(0, place - len(bases) + 1) :]  # jumps go forward, so there are no loops
         for _ in range(rng.randrange(1, 7)):
-            test = _test(rng, family, state and name != "raw")
-            lines.append(f"-A {chain} {test}{_target(rng, name, later)}")
+            test = _test(rng, family, state)
+            lines.append(f"-A {chain} {test}{_target(rng, name, later, state)}")
     return "\n".join([*lines, "COMMIT"]) + "\n"
 
 
@@ -50,8 +58,8 @@ def _test(rng: random.Random, family: Family, state: bool) -> str:
     chosen.sort(key=lambda p: "-p" not in p.split())
     if rng.random() < 0.06:
         chosen.append(_UNKNOWN)
-    if state and rng.random() < 0.15:
-        chosen.append(_STATE)
+    if state and rng.random() < 0.2:
+        chosen.append(rng.choice(_STATES))
     return "".join(f"{part} " for part in chosen if part)
 
 
@@ -61,18 +69,22 @@ def _slots(part: str) -> list[str]:
     return [w for i, w in enumerate(words) if w.startswith("-") or (i and words[i - 1] == "-m")]
 
 
-def _target(rng: random.Random, table: str, chains: list[str]) -> str:
+def _target(rng: random.Random, table: str, chains: list[str], state: bool) -> str:
     kinds = ["ACCEPT", "DROP", "DROP", "RETURN", ""]
     if chains:
         kinds += ["jump", "jump", "jump", "goto"]
     if table == "mangle":
         kinds += ["DSCP", "MARK"]
+    if table == "raw" and state:
+        kinds += ["NOTRACK"]
     kind = rng.choice(kinds)
     match kind:
         case "":
             return "-m comment --comment counts"
         case "jump" | "goto":
             return f"-{kind[0]} {rng.choice(chains)}"
+        case "NOTRACK":
+            return "-j CT --notrack"
         case "MARK":
             return "-j MARK --set-xmark 0x1/0xffffffff"
         case "DSCP":

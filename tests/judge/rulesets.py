@@ -185,4 +185,31 @@ RULESETS: dict[str, tuple[Family, str]] = {
             chains=("icmps",),
         ),
     ),
+    "each state": (
+        FOUR,
+        _filter(
+            "-A INPUT -m conntrack --ctstate INVALID -j bad",
+            "-A INPUT -m conntrack ! --ctstate NEW,INVALID -j ACCEPT",
+            "-A INPUT -p tcp -m state --state NEW -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j DROP",
+            "-A INPUT -p tcp -m multiport --dports 22,443 -m conntrack --ctstate NEW,UNTRACKED -j ACCEPT",
+            "-A INPUT -p udp -m conntrack ! --ctstate NEW -j ACCEPT",
+            "-A INPUT -p udp -m ttl --ttl-gt 63 -m conntrack --ctstate NEW -j DROP",
+            "-A bad -p tcp -m tcp --tcp-flags RST RST -j RETURN",
+            "-A bad -p icmp -m icmp --icmp-type 10 -j ACCEPT",
+            "-A bad -j DROP",
+            chains=("bad",),
+            policy="DROP",
+        ),
+    ),
+    "each state 6": (
+        SIX,
+        _filter(
+            "-A INPUT -p ipv6-icmp -m conntrack --ctstate UNTRACKED -m hl ! --hl-eq 255 -j DROP",
+            "-A INPUT -p ipv6-icmp -m state --state INVALID,UNTRACKED -m icmp6 --icmpv6-type 143 -j DROP",
+            "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED,UNTRACKED -j ACCEPT",
+            "-A INPUT -m state --state INVALID -j DROP",
+            "-A INPUT -m state --state NEW -p tcp -m tcp --dport 80 -j ACCEPT",
+            "-A INPUT -p udp -j DROP",
+        ),
+    ),
 }
