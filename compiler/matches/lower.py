@@ -127,6 +127,9 @@ def icmp(match: Match, view: View) -> Condition:
     result = view.test("proto", IntervalSet.of(ICMP if view.family is Family.IPV4 else ICMPV6))
     for option in match.options:
         result &= field_test(option, "icmp", view)
+    if view.kind.is_fragment and view.hook != "INPUT":
+        # Even "any" looks for a header, which a later fragment has not (icmp_match).
+        result &= Condition.maybe("a later fragment has no ICMP header")
     return result
 
 

@@ -23,13 +23,17 @@ _NAMES = {
 
 def ipv6header(match: Match, sight: Sight) -> Answer:
     option = match.option("--header")
-    if option is None or not option.words or not sight.reads("exthdr"):
+    if option is None or not option.words:
         return Answer.MAYBE
     wanted = 0
     for name in ",".join(w.text for w in option.words).split(","):
         if name not in _NAMES:
             return Answer.MAYBE
         wanted |= _NAMES[name]
+    if match.option("--soft") and wanted == _BITS[FRAGMENT] and not sight.packet.fragment:
+        return known(option.negated)  # whole, and joined where connections are tracked
+    if not sight.reads("exthdr"):
+        return Answer.MAYBE
     found = 0
     for extension in sight.packet.extensions:
         found |= _BITS[extension]

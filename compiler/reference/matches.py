@@ -96,9 +96,10 @@ def _interface(option: Option, sight: Sight) -> Answer:
     if pattern == "+":
         return YES
     if pattern == "lo":
-        # What comes over lo is sent by this host, from an address of its own.
-        own = is_own_source(sight.packet, sight.host)
-        return MAYBE if own and (sight.flow_only or sight.packet.fragment) else NO
+        # What comes over lo is sent by this host. With one interface, what claims an own address there is a
+        # martian and no part of the flow that has it over lo.
+        elsewhere = sight.packet.fragment or (sight.flow_only and sight.host.other_interfaces)
+        return MAYBE if elsewhere and is_own_source(sight.packet, sight.host) else NO
     if sight.interface is None or sight.packet.fragment:
         return MAYBE
     if sight.flow_only and sight.host.other_interfaces:

@@ -151,9 +151,8 @@ def _ipv6(data: bytes, mac_src: int, mac_dst: int) -> Packet:
             raise Unreadable("truncated IPv6 extension header")
         extensions.append(following)
         if following == FRAGMENT:
-            # Of two fragment headers nobody knows what is behind the second: as in a later fragment.
-            later = fragment or int.from_bytes(rest[2:4]) & 0xFFF8 != 0
-            fragment = True
+            # What is behind it is not looked at: the protocol that -p sees is maybe, as in a later fragment.
+            fragment = later = True
         elif following == HOPOPTS:
             hop_options = _beyond_padding(rest[2:size])
         elif following == DSTOPTS:
