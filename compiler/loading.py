@@ -12,7 +12,8 @@ from .decisions.hookpath import reads_merged_fields
 from .fields import Family
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
-from .host.live_rules import LiveDump, all_dumps, digest
+from .host.live_rules import LiveDump, all_dumps
+from .host.live_sets import in_force
 from .host.observe import observe
 from .kernel.load import load_program
 from .kernel.netns import in_netns
@@ -69,6 +70,9 @@ def prepare(request: Request) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
     with in_netns(request.netns):
         dumps = all_dumps()
+        live_digest = in_force(
+            dumps
+        )  # before the sets are read: a change meanwhile is one that a watcher sees
         host = observe(request.ifname, dumps)
     live = _rulesets(dumps)
     if request.rules is None:
@@ -86,7 +90,7 @@ def prepare(request: Request) -> Prepared:
     compiled = compile_rules(rulesets, seen, kept, lifted)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
-    return Prepared(request, host, judged, rulesets, compiled, stops, idle, digest(dumps))
+    return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
 
 
 def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda result: None) -> LoadedState:
@@ -111,7 +115,7 @@ def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda res
     return load_program(
         prepared.compiled.c_text,
         request.ifname,
-        prepared.host,
+        dataclasses.replace(prepared.host, ipsets=None),  # the digest stands for them
         mode="native"
         if request.mode == "auto" and _merges(prepared.host, prepared.rulesets)
         else request.mode,

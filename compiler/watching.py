@@ -24,7 +24,8 @@ from .fields import Family
 from .host.changes import STALE, changes
 from .host.facts import HostFacts
 from .host.generation import KeptByGeneration
-from .host.live_rules import all_dumps, digest
+from .host.live_rules import all_dumps
+from .host.live_sets import in_force
 from .host.observe import observe
 from .host.watch import Watcher
 from .kernel import attach, maps, netlink, pins, state
@@ -115,14 +116,15 @@ def _look(known: LoadedState, kept: KeptByGeneration, say: Say) -> bool:
         return _off(known, say, f"the interface is called {found[0].name} now")
     try:
         dumps = all_dumps(kept)
-        now = observe(known.ifname, dumps, kept)
+        live = in_force(dumps)
+        now = observe(known.ifname, dumps, kept, sets=False)
     except (UserError, OSError) as e:
         return _off(known, say, f"the host can't be observed: {e}")
     found_changes = changes(known.host, now, _compiled_facts(known))
     stale = [c.text for c in found_changes if c.kind == STALE]
     relied = known.report.get("live_rules") if isinstance(known.report, dict) else None
-    if digest(dumps) != relied:
-        stale.insert(0, "the rules in netfilter changed")
+    if live != relied:
+        stale.insert(0, "the rules in netfilter, or the sets that they name, changed")
     if stale:
         return _renew(known, say, "; ".join(stale))
     if found_changes:

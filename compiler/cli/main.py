@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from .. import __version__
 from ..collector import no_collection
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS
+from ..host.ipsets import read_ipsets
 from ..kernel.errors import KernelError
 from ..pipeline import compile_rules
 from ..report.text import show
@@ -40,15 +42,18 @@ def cli() -> None:
 @click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
 @click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
 @click.option("--host", "host_file", help="what is known of the host, as JSON")
+@click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
 @click.option("--dry-run", is_flag=True, help="print the C on standard output, the report on standard error")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="write the C to this file")
 @click.option("--json", "as_json", is_flag=True, help="the report as JSON")
 def compile_command(
     rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
-    dry_run: bool, output: str | None, as_json: bool,
+    ipset_file: str | None, dry_run: bool, output: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
     host = host_of(assume, host_file, interface)
+    if ipset_file:
+        host = dataclasses.replace(host, ipsets=read_ipsets(read_source(ipset_file)))
     reading = read(read_source(rules), Family(family) if family else None)
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)

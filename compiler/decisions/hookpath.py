@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from ..fields import Family
 from ..host.facts import HostFacts
 from ..host.findings import Finding, Scope
+from ..matches.lower_set import changing_sets
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import FIN_PSH, Kind, View
 from ..rules.model import Chain, Rule, Ruleset
@@ -86,6 +87,7 @@ def hook_path(
         one_interface=not host.other_interfaces,
         gro=host.interface.gro is not False,
         tcp_loose=host.tcp_loose,
+        changing_sets=changing_sets(rulesets, host.ipsets),
         host=host,
     )
     here = [f for f in kept if f.concerns(kind.family)]

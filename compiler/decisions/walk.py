@@ -139,14 +139,26 @@ class Walk:
             if rule.target is not None and rule.target.name == "DROP":
                 self._note(cause, "NEW or INVALID is certain of some TCP flags only")
             return self._two_states(state, at, view)
-        steps: list[_Step] = []
+        traces: list[_Step] = []
         condition = Condition()
         for match in rule.matches:
             spec = MATCHES.get(match.name)
             if not match.known or spec is None or spec.effect is Effect.REMEMBERS:
                 why = spec.maybe_because if spec else f"the match {match.name!r} is not known"
-                return self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
-            condition &= lower_match(match, view)
+                return traces + self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
+            tested = lower_match(match, view)
+            if spec.trace is not None:
+                traced = condition & spec.trace(match, view)
+                # Only these packets belong to netfilter, and the walk goes on with the others.
+                traces += self._left(state, at, cause, traced, "; ".join(traced.why), rule)[:-1]
+            condition &= tested
+        return traces + self._obey(state, at, stop, cause, condition, rule)
+
+    def _obey(
+        self, state: State, at: Position, stop: Stop, cause: Cause, condition: Condition, rule: Rule
+    ) -> list[_Step]:
+        """What the rule does with the packets that match it."""
+        steps: list[_Step] = []
         target = rule.target
         onward = self._moved(state, at.next())
         if target is None:
@@ -196,7 +208,7 @@ class Walk:
         self, state: State, at: Position, cause: Cause, condition: Condition, why: str, rule: Rule
     ) -> list[_Step]:
         """Packets that may get this far belong to netfilter."""
-        if rule.target is not None and rule.target.name in ("DROP", "REJECT"):
+        if condition.may and rule.target is not None and rule.target.name in ("DROP", "REJECT"):
             self._note(cause, why)
         return [_Step(condition.may, Undecided(why, cause)), _Step(EVERYTHING, self._moved(state, at.next()))]
 

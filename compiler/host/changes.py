@@ -38,7 +38,8 @@ _IN_MAPS = frozenset(
 # What only the matches of rules are compiled from (MatchSpec.facts).
 _OF_MATCHES = frozenset(["unclear4", "unclear6", "local_first6"])
 # `xdp` is our own program by now, and whoever attached it watches it. Entries come and go.
-_NEVER = frozenset(["assumed", "label", "conntrack_entries", "interface.xdp"])
+# Sets are compared with the rules, by digest.
+_NEVER = frozenset(["assumed", "label", "conntrack_entries", "interface.xdp", "ipsets"])
 
 
 def changes(relied: HostFacts, now: HostFacts, compiled: frozenset[str] = frozenset()) -> tuple[Change, ...]:

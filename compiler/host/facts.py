@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from .ipsets import IpSet
+
 
 @dataclass(frozen=True, slots=True)
 class NativeTable:
@@ -116,6 +118,7 @@ class HostFacts:
     foreign_tables: tuple[str, ...] = ()
     native_tables: tuple[NativeTable, ...] = ()
     bpf_netfilter: tuple[str, ...] = ()  # BPF netfilter links
+    ipsets: tuple[IpSet, ...] | None = None  # those that rules name; None: not known
     packet_sockets: tuple[PacketSocket, ...] = ()
     unknown: tuple[str, ...] = ()  # what could not be observed, and why
 

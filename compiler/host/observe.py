@@ -14,6 +14,7 @@ from . import (
     features,
     links,
     live_rules,
+    live_sets,
     namespaces,
     nftables,
     sockets,
@@ -32,11 +33,12 @@ def observe(
     ifname: str,
     dumps: tuple[live_rules.LiveDump, ...] | None = None,
     listed: KeptByGeneration | None = None,
+    sets: bool = True,
 ) -> HostFacts:
     """What is true now in the network namespace of the calling thread. Raises UserError.
 
     `dumps`: the live rules, where the caller has read them just now; `listed`: native nftables that earlier
-    looks have read."""
+    looks have read; `sets`: also what the ipsets hold."""
     unknown: list[str] = []
     try:
         here = links.links()
@@ -89,6 +91,7 @@ def observe(
         native_tables=native,
         bpf_netfilter=_bpf_netfilter(unknown),
         packet_sockets=_packet_sockets(ours, here, unknown),
+        ipsets=live_sets.live_sets(live_sets.set_names(d.text for d in dumps)) if sets else None,
         unknown=tuple(unknown),
     )
 

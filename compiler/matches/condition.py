@@ -7,7 +7,7 @@ outside `may` it is no. Strong Kleene logic: not maybe = maybe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..intervals import IntervalSet
@@ -103,3 +103,33 @@ class Condition:
 
 YES = Condition()
 NO = Condition(NOTHING, NOTHING)
+
+
+def outside(region: Region, width: Callable[[str], int]) -> Region | None:
+    """What is in none of the cubes; None where that takes too many. The protocol is asked before what only
+    some protocols have."""
+    rest: list[Cube] = [Cube()]
+    for cube in region:
+        pieces: list[Cube] = []
+        for inside in rest:
+            left: Cube | None = inside
+            for name, s in sorted(cube.sets, key=lambda item: (item[0] != "proto", item[0])):
+                if left is None:
+                    break
+                beyond = Cube.of({name: s.complement(width(name))})
+                piece = left & beyond if beyond else None
+                pieces += [piece] if piece else []
+                left = left & Cube(((name, s),))
+        if len(pieces) > MAX_CUBES:
+            return None
+        rest = pieces
+    return tuple(rest)
+
+
+def opposite(condition: Condition, width: Callable[[str], int]) -> Condition:
+    """Yes where it is no, and no where it is yes."""
+    yes, may = outside(condition.may, width), outside(condition.yes, width)
+    if yes is None or may is None:
+        why = (*condition.why, "too many combinations of values")
+        return Condition(yes or NOTHING, EVERYTHING if may is None else may, why)
+    return Condition(yes, may, condition.why)

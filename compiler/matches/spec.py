@@ -53,6 +53,7 @@ class MatchSpec:
     """One match.
 
     `families`: where it exists. `protocols`: it only makes sense under such a `-p` (kernel: xt_check_match).
+    `trace`: match, view -> where testing it leaves a trace, of a match that does so at times.
     `facts`: fields of HostFacts that the answer is compiled from.
     `lower`: match, view -> Condition; None with fields on the options means: the conjunction of the
     options' sets; None without means maybe, for `maybe_because`.
@@ -65,6 +66,7 @@ class MatchSpec:
     effect: Effect = Effect.NONE
     reads_conntrack: bool = False
     facts: frozenset[str] = frozenset()
+    trace: Callable[[Match, View], Condition] | None = None
     lower: Callable[[Match, View], Condition] | None = None
     maybe_because: str = ""
     doc: str = ""

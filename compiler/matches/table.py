@@ -6,7 +6,7 @@ in lower.py. What is not in the table is kept as written, and packets that reach
 
 from __future__ import annotations
 
-from . import args, lower, lower_host, lower_ipv6, lower_state
+from . import args, lower, lower_host, lower_ipv6, lower_set, lower_state
 from .spec import BOTH, V4, V6, Effect, MatchSpec, OptionSpec, TargetKind, TargetSpec
 
 _O = OptionSpec
@@ -111,6 +111,12 @@ _KNOWN = (
         _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
         _O(("--next",), args=(0, 0)),
     ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
+    MatchSpec("set", (
+        _O(("--match-set", "--set"), args=(2, 2)), _O(("--return-nomatch",), args=(0, 0)),
+        _O(("--update-counters",), args=(0, 0)), _O(("--update-subcounters",), args=(0, 0)),
+        *(_O((f"--{what}-{how}",)) for what in ("packets", "bytes") for how in ("eq", "lt", "gt")),
+    ), trace=lower_set.counted, lower=lower_set.set_match,
+              doc="known sets of most types; what expires is maybe, what counts remembers"),
     MatchSpec("mark", (_O(("--mark",), parse=args.mark),), lower=lower_host.mark,
               doc="0 on a NIC, until a rule or a program before may have set one"),
     MatchSpec("physdev", (
@@ -156,7 +162,6 @@ _KNOWN = (
     _remembers("statistic", "counts every nth packet"),
     _remembers("rateest", "reads a running estimate"),
     _remembers("nfacct", "accounts packets"),
-    _remembers("set", "the set may have counters"),
     _remembers("osf", "may log the system it recognises"),
 )  # fmt: skip
 

@@ -56,7 +56,7 @@ class View:
     `before_conntrack`: in raw, where a packet has no connection yet.
     `ctstate`: the state of its connection where that is known: NEW, INVALID or UNTRACKED.
     `tainted`: fields that an earlier target may have changed ("mark" included).
-    `host`: for matches that ask about it.
+    `changing_sets`: ipsets that rules fill or empty. `host`: for matches that ask about it.
     """
 
     kind: Kind
@@ -71,6 +71,7 @@ class View:
     before_conntrack: bool = False
     ctstate: str = ""
     tainted: frozenset[str] = field(default=frozenset())
+    changing_sets: frozenset[str] = frozenset()
     host: HostFacts = field(default=PLAIN_HOST, compare=False, repr=False)
 
     @property

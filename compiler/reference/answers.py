@@ -42,6 +42,7 @@ class Sight:
     `reassembled`: a fragment that gets here is a whole datagram by now.
     `flow_only`: only what is the same in every packet of a flow counts as seen.
     `changed`: what earlier targets may have rewritten ("tos", "ttl", "length", "tcp", "mark").
+    `filled`: ipsets that rules change.
     `state`: the connection state that this world shows (connection.State); "" when it is not known.
     """
 
@@ -53,6 +54,7 @@ class Sight:
     flow_only: bool = False
     reassembled: bool = False
     state: str = ""
+    filled: frozenset[str] = frozenset()
 
     def reads(self, field: str) -> bool:
         """Whether `field`, not constant in a flow, can be read here."""

@@ -251,11 +251,12 @@ class _Walk:
         in_flow = conntrack and at.connection is State.UNKNOWN
         whole = hook == "INPUT" and self.packet.family is Family.IPV4
         sight = Sight(
-            self.packet, self.host, self.interface, at.changed, conntrack, in_flow, whole, at.connection
-        )
+            self.packet, self.host, self.interface, at.changed, conntrack, in_flow, whole, at.connection,
+            self.around.filled,
+        )  # fmt: skip
         result = Answer.YES
         for match in rule.matches:
-            if remembers(match):
+            if remembers(match, sight):
                 return Answer.MAYBE, match.name
             answer = evaluate(match, sight)
             if answer is Answer.NO:

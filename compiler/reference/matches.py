@@ -15,13 +15,14 @@ from .answers import Answer, Sight, conjunction, known, opposite
 from .extension_headers import frag, header_present, ipv6header
 from .locality import addrtype, is_own_source
 from .options import equal, every, first_word, within
+from .sets import counts, set_match
 from .transport import ah, esp, icmp, ports
 
 YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
 
 #: Testing these counts, remembers or logs something.
 REMEMBERS = frozenset(
-    ("limit", "hashlimit", "recent", "connlimit", "quota", "rateest", "nfacct", "set", "osf", "dccp_loss")
+    ("limit", "hashlimit", "recent", "connlimit", "quota", "rateest", "nfacct", "osf", "dccp_loss")
 )
 #: These read connection state (besides unknown matches, which might).
 READS_STATE = frozenset(
@@ -39,9 +40,9 @@ def evaluate(match: Match, sight: Sight) -> Answer:
     return evaluator(match, sight) if evaluator and match.known else MAYBE
 
 
-def remembers(match: Match) -> bool:
-    if match.name == "set" and any(o.name == "--update-counters" and o.negated for o in match.options):
-        return False
+def remembers(match: Match, sight: Sight) -> bool:
+    if match.name == "set":
+        return counts(match, sight)
     if match.name == "statistic":
         mode = match.option("--mode")
         return mode is None or first_word(mode) != "random"
@@ -241,6 +242,7 @@ _EVALUATORS: dict[str, Evaluator] = {
     "state": connection.state,
     "conntrack": connection.state,
     "mark": _mark,
+    "set": set_match,
     "physdev": _physdev,
     "comment": lambda match, sight: YES,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..fields import Family
 from ..host.facts import HostFacts
 from ..rules.model import Ruleset, Table
+from . import sets
 from .matches import READS_STATE
 from .targets import NAT, USES_CONNTRACK
 
@@ -29,6 +30,7 @@ class Surroundings:
     flow: str = ""
     flow_prerouting: str = ""
     flow_input: str = ""
+    filled: frozenset[str] = frozenset()  # ipsets that rules change
 
 
 def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) -> Surroundings:
@@ -47,6 +49,7 @@ def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) ->
         _flow(rulesets, host) if conntrack else "",
         _BOTH_WAYS if any(_reads_state_in_prerouting(r) for r in rulesets) else "",
         NAT_IN_USE if host.nat_entries or any(r.table("nat") for r in rulesets) else "",
+        sets.filled(rulesets),
     )
 
 

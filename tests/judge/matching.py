@@ -5,7 +5,9 @@ So no verdict hides what a match answers, and frames that go nowhere are seen as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from judge.place import Frame
 from xdptables.fields import Family
@@ -59,13 +61,15 @@ def wrong_answers(
 ) -> tuple[list[str], set[Answer]]:
     """Where the compiler or the interpreter is certain and wrong; and which answers the compiler gave."""
     wrong, given = [], set()
-    for index, truth in matched.items():
-        frame = frames[index]
-        try:
-            packet = parse(frame.data)
-        except Unreadable:
+    compilers = {family: compiled(rule, family, host) for family in {p.family for _, p in _packets(frames)}}
+    for index, packet in _packets(frames):
+        if index not in matched:
             continue
-        answers = {"compiler": compiled(rule, packet, host), "interpreter": interpreted(rule, packet, host)}
+        truth, frame = matched[index], frames[index]
+        answers = {
+            "compiler": compilers[packet.family](packet),
+            "interpreter": interpreted(rule, packet, host),
+        }
         given.add(answers["compiler"])
         wrong += [
             f"{rule.text}: {who} says {answer}: {frame.name} {frame.data.hex()}"
@@ -75,21 +79,41 @@ def wrong_answers(
     return wrong, given
 
 
+def _packets(frames: Sequence[Frame]) -> list[tuple[int, Packet]]:
+    return _parsed(tuple(f.data for f in frames))
+
+
+@lru_cache(maxsize=4)
+def _parsed(data: tuple[bytes, ...]) -> list[tuple[int, Packet]]:
+    found = []
+    for index, frame in enumerate(data):
+        with contextlib.suppress(Unreadable):
+            found.append((index, parse(frame)))
+    return found
+
+
 def interpreted(rule: Rule, packet: Packet, host: HostFacts) -> Answer:
     return conjunction(evaluate(m, Sight(packet, host, IFNAME)) for m in rule.matches)
 
 
-def compiled(rule: Rule, packet: Packet, host: HostFacts) -> Answer:
-    kind = _KINDS[packet.family, packet.fragment]
-    view = View(kind, interface=IFNAME, hook="PREROUTING", gro=False, host=host)
-    answers = []
-    for match in rule.matches:
-        condition = lower_match(match, view)
-        yes = any(_holds(cube, packet) for cube in condition.yes)
-        may = any(_holds(cube, packet) for cube in condition.may)
-        assert may or not yes, "yes is no subset of may"
-        answers.append(Answer.YES if yes else Answer.MAYBE if may else Answer.NO)
-    return conjunction(answers)
+def compiled(rule: Rule, family: Family, host: HostFacts) -> Callable[[Packet], Answer]:
+    views = {
+        key: View(kind, interface=IFNAME, hook="PREROUTING", gro=False, host=host)
+        for key, kind in _KINDS.items()
+        if key[0] is family
+    }
+    conditions = {key: [lower_match(m, view) for m in rule.matches] for key, view in views.items()}
+
+    def answer(packet: Packet) -> Answer:
+        answers = []
+        for condition in conditions[packet.family, packet.fragment]:
+            yes = any(_holds(cube, packet) for cube in condition.yes)
+            may = any(_holds(cube, packet) for cube in condition.may)
+            assert may or not yes, "yes is no subset of may"
+            answers.append(Answer.YES if yes else Answer.MAYBE if may else Answer.NO)
+        return conjunction(answers)
+
+    return answer
 
 
 def _holds(cube: Cube, packet: Packet) -> bool:

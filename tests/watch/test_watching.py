@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 import pytest
 
 from netns import NetnsPair
+from xdptables.fields import Family
+from xdptables.verify.build import build
+from xdptables.verify.model import Place
 
 pytestmark = pytest.mark.kernel
 
@@ -44,8 +48,10 @@ def eventually(look, what: str):
 
 
 @contextlib.contextmanager
-def loaded(variant: str, rules: str = RULES) -> Iterator[NetnsPair]:
+def loaded(variant: str, rules: str = RULES, sets: str = "") -> Iterator[NetnsPair]:
     with NetnsPair() as pair:
+        if sets:
+            pair.run(pair.server.ns, ["ipset", "restore"], input=sets)
         pair.run(pair.server.ns, [f"iptables-{variant}-restore"], input=rules)
         xdptables("load", pair.server.ifname, "--netns", pair.server.ns)
         try:
@@ -93,6 +99,35 @@ def test_a_new_address_is_compiled_in_where_a_rule_asks_for_local_ones() -> None
         pair.run(pair.server.ns, ["ip", "addr", "add", "192.0.2.77/32", "dev", pair.server.ifname])
         eventually(lambda: (status(pair) or first)["since"] != first["since"], "loaded anew")
         assert "192.0.2.77/32" in host_of(pair)["local4"]
+
+
+def test_a_set_is_followed_and_what_expires_in_it_is_not() -> None:
+    rules = "*raw\n:PREROUTING ACCEPT\n-A PREROUTING -m set --match-set bad src -j DROP\nCOMMIT\n"
+    sets = "create bad hash:net timeout 0\nadd bad 198.51.100.0/24 timeout 0\n"
+
+    def dropped() -> int:
+        known = status(pair)
+        return known["rules"][0]["packets"] if known and known["rules"] else 0
+
+    def sent(source: str) -> None:
+        to, peer = pair.server, pair.client
+        spec = {"proto": 17, "src": int(ip_address(source)), "dst": int(ip_address(to.addr4))}
+        place = Place(own_mac=to.mac, peer_mac=peer.mac)
+        pair.send_frames([build(Family.IPV4, spec, place)])
+
+    with loaded("legacy", rules, sets) as pair:
+        sent("198.51.100.1")
+        eventually(lambda: dropped() == 1, "a packet from the set")
+        since = status(pair)["since"]
+        pair.run(pair.server.ns, ["ipset", "add", "bad", "203.0.113.1", "timeout", "600"])
+        sent("203.0.113.1")
+        time.sleep(2.5)  # a look later
+        assert (dropped(), status(pair)["since"]) == (1, since)
+        pair.run(pair.server.ns, ["ipset", "add", "bad", "198.51.100.7", "nomatch"])
+        eventually(lambda: status(pair)["since"] != since, "loaded anew")
+        sent("198.51.100.7")
+        sent("198.51.100.8")
+        eventually(lambda: dropped() == 1, "a packet from what is left of the set")
 
 
 def host_of(pair: NetnsPair) -> dict:
