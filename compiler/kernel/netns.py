@@ -70,6 +70,16 @@ def namespaces() -> dict[int, str]:
     return found
 
 
+def is_held_elsewhere(number: int) -> bool:
+    """Whether some mount namespace has a name for it: it lives, though nothing here leads there."""
+    name = f" net:[{number}] "
+    for path in Path("/proc").glob("[0-9]*/mountinfo"):
+        with contextlib.suppress(OSError):
+            if name in path.read_text(errors="replace"):
+                return True
+    return False
+
+
 def _setns(fd: int) -> None:
     if _libc.setns(fd, _CLONE_NEWNET):
         error = ctypes.get_errno()

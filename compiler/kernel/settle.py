@@ -64,6 +64,8 @@ def repair() -> list[str]:
             elif key.netns_inode in reachable:
                 with netns.in_netns(reachable[key.netns_inode]):
                     mended += settle(key)
+            elif netns.is_held_elsewhere(key.netns_inode):
+                mended.append(f"{key}: its network namespace can't be entered from here; left as it is")
             else:
                 mended += _settle(key, {})
         return mended

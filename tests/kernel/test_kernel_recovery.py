@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
@@ -215,3 +216,24 @@ def test_lock_is_waited_for_and_given_up(monkeypatch: pytest.MonkeyPatch, netns_
     with state.lock(), pytest.raises(UserError, match="another xdptables"):
         do_load(netns_pair)
     assert attached(netns_pair) == {}
+
+
+def test_a_namespace_that_has_no_name_here_is_left_alone(netns_pair: NetnsPair) -> None:
+    do_load(netns_pair)
+    programs = attached(netns_pair)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            libc = ctypes.CDLL(None)
+            assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
+            assert libc.mount(b"none", b"/", None, 0x44000, None) == 0  # MS_REC | MS_PRIVATE
+            assert libc.mount(b"none", b"/run/netns", b"tmpfs", 0, None) == 0
+            said = settle.repair()
+            code = 0 if any("can't be entered from here" in line for line in said) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert attached(netns_pair) == programs
+    with netns_pair.enter(netns_pair.server):
+        assert state.read(state.Key(netns.inode(), netns_pair.server.ifindex))
