@@ -5,7 +5,8 @@ set -eu
 venv=${1:?usage: setup.sh VENV}
 
 missing=
-for package in python3-venv python3-bpfcc linux-libc-dev iptables nftables ipset iproute2 ethtool conntrack procps; do
+for package in python3-venv python3-bpfcc linux-libc-dev iptables nftables ipset iproute2 ethtool conntrack procps \
+    xdp-tools; do
     dpkg-query -W -f='${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then

@@ -24,6 +24,7 @@ _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _OBJ_PIN, _OBJ
 _TEST_RUN, _PROG_BY_ID, _MAP_BY_ID, _INFO, _UPDATE_BATCH = 10, 13, 14, 15, 26
 _BTF_BY_ID, _BTF_NEXT_ID = 19, 23
 _TYPE_XDP, _ATTACH_XDP, _XDP_HAS_FRAGS = 6, 37, 1 << 5
+_LIVE_FRAMES = 2
 _LOG_SIZE = 16 << 20
 
 
@@ -75,14 +76,22 @@ def _bytes(data: bytes) -> ctypes.Array[ctypes.c_char]:
 
 
 def prog_load(
-    instructions: bytes, license: str, *, name: str = "xdptables", fd_array: Sequence[int] = ()
+    instructions: bytes,
+    license: str,
+    *,
+    name: str = "xdptables",
+    fd_array: Sequence[int] = (),
+    frags: bool = True,
 ) -> LoadedProgram:
     """Load an XDP program; `fd_array` holds the BTF descriptors of the modules whose kfuncs it calls.
+
+    `frags`: ask that it may be given frames of several buffers, where the kernel knows that.
 
     Raises KernelError with the end of the verifier's log.
     """
     last: OSError | None = None
-    for flags in (_XDP_HAS_FRAGS, 0):
+    wanted = (_XDP_HAS_FRAGS, 0) if frags else (0,)
+    for flags in wanted:
         try:
             return LoadedProgram(_prog_load(instructions, license, name, flags, fd_array, None), flags != 0)
         except OSError as e:
@@ -91,7 +100,7 @@ def prog_load(
                 break
     assert last is not None
     log = ctypes.create_string_buffer(_LOG_SIZE)
-    for flags in (_XDP_HAS_FRAGS, 0):
+    for flags in wanted:
         try:
             fd = _prog_load(instructions, license, name, flags, fd_array, log)
         except OSError as e:
@@ -168,6 +177,21 @@ def test_run(
     _bpf(_TEST_RUN, attr)
     verdict, size, nanoseconds = struct.unpack("=4xI4xI20xI40x", attr.raw)
     return verdict, out.raw[:size], nanoseconds
+
+
+def test_run_live(prog_fd: int, frame: bytes, ingress_ifindex: int, repeat: int, batch: int) -> None:
+    """Let the program act on `repeat` real frames, as if they came in on the interface, `batch` at a time.
+
+    The kernel uses pages again without restoring them: the program has to write all that it varies. A
+    frame that it redirects is sent; one that it passes reaches the stack (BPF_F_TEST_XDP_LIVE_FRAMES, 5.18).
+    """
+    data, ctx = _bytes(frame), _bytes(struct.pack("=IIIIII", 0, len(frame), 0, ingress_ifindex, 0, 0))
+    attr = struct.pack(
+        "=IIIIQQIIIIQQIIII",
+        *(prog_fd, 0, len(frame), 0, _address(data), 0, repeat, 0),
+        *(24, 0, _address(ctx), 0, _LIVE_FRAMES, 0, batch, 0),
+    )
+    _bpf(_TEST_RUN, attr)
 
 
 def prog_info(fd: int) -> ProgInfo:
