@@ -17,7 +17,6 @@ from xdptables.source import UserError
 from . import table
 from .cases import WORKLOADS
 from .contestants import CONTESTANTS
-from .gate import Lost
 from .measure import Options, measure
 from .place import isolate, sender
 from .progress import Progress
@@ -34,7 +33,7 @@ def main() -> int:
         isolate()
         with Progress(Console(stderr=True)) as progress, sender(max(os.sched_getaffinity(0))) as wire:
             run = measure(wire, options, progress)
-    except (UserError, KernelError, Lost) as e:
+    except (UserError, KernelError) as e:
         console.print(f"bench: {e}", style="red", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:

@@ -17,7 +17,7 @@ SEED = 20_260_101
 SIZES = (10, 100, 1_000, 10_000)
 QUICK_SIZES = (10, 1_000)
 ACCEPTED_SIZE = 20
-CONNECTIONS = 64
+CONNECTIONS = 16
 
 
 @dataclass(frozen=True, slots=True)

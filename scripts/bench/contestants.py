@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from .rules import restore_text
 
 LOAD_LIMIT = 30.0  # seconds; what takes longer to load is not run
 BLOCKLISTS = ("blocklist", "blocklist6")
-FILTERS = ("blocklist", "mixed", "stateful", "accepted", "blocklist6", "mixed6")
+IPV4_FILTERS = ("blocklist", "mixed", "stateful", "accepted")
+FILTERS = (*IPV4_FILTERS, "blocklist6", "mixed6")
 XDPTABLES, LIMIT, DROP, IPTABLES, XDP_FILTER = (
     "xdptables", "limit", "drop", "iptables", "xdp-filter",
 )  # fmt: skip
@@ -42,13 +44,13 @@ _SETS = """table {family} bench {{
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """`prepare` puts rules and programs into the place. `xdp`: it has a program of its own, whose cost
-    BPF_PROG_TEST_RUN can tell. `drops_all`: it lets nothing through, and is not asked to."""
+    """`prepare` puts rules and programs into the place, and may have something to note. `xdp`: it has a
+    program of its own, whose cost BPF_PROG_TEST_RUN can tell. `drops_all`: it is not asked to accept."""
 
     key: str
     label: str
     workloads: tuple[str, ...]
-    prepare: Callable[[Place, Case], None]
+    prepare: Callable[[Place, Case], str | None]
     xdp: bool = False
     drops_all: bool = False
     sizes: tuple[int, ...] = ()  # () means all
@@ -174,21 +176,24 @@ def _as_bpffs(folder: Path) -> Iterator[None]:
         command("umount", "/sys/fs/bpf")
 
 
-def _xdptables(place: Place, case: Case) -> None:
+def _xdptables(place: Place, case: Case) -> str:
     """The command as its users run it, from the live rules, which netfilter holds as well."""
     input_rules(place, case)
-    _load(place, case)
+    return _load(place, case)
 
 
-def _xdptables_raw(place: Place, case: Case) -> None:
+def _xdptables_raw(place: Place, case: Case) -> str:
     raw_rules(place, case)
-    _load(place, case)
+    return _load(place, case)
 
 
-def _load(place: Place, case: Case) -> None:
+def _load(place: Place, case: Case) -> str:
+    """Returns how many of the rules are in the program, where not all are."""
     words = ("-m", "xdptables", "load", place.dev, "--netns", place.netns, "--mode", "native", "--no-watch")
-    command(sys.executable, *words, timeout=LOAD_LIMIT)
+    said = command(sys.executable, *words, timeout=LOAD_LIMIT)
     place.gro("on" if case.workload == "accepted" else "off")
+    counted = re.search(r"(\d+) of (\d+) dropping rules run in XDP", said)
+    return counted[0] if counted and counted[1] != counted[2] else ""
 
 
 def _limit(place: Place, case: Case) -> None:
@@ -211,14 +216,14 @@ CONTESTANTS = (
     ),
     Contestant(LIMIT, "parse and drop", FILTERS, _limit, xdp=True),
     Contestant(XDPTABLES, "xdptables", FILTERS, _xdptables, xdp=True),
-    Contestant("xdptables-raw", "xdptables, rules in raw", BLOCKLISTS, _xdptables_raw, xdp=True),
+    Contestant("xdptables-raw", "xdptables, rules in raw", ("blocklist",), _xdptables_raw, xdp=True),
     Contestant(XDP_FILTER, "xdp-filter", BLOCKLISTS, _xdp_filter, xdp=True),
-    Contestant("nft-ingress", "nft set, netdev ingress", BLOCKLISTS, _nft_ingress),
+    Contestant("nft-ingress", "nft set, netdev ingress", ("blocklist",), _nft_ingress),
     Contestant("nft-set", "nft set, prerouting", BLOCKLISTS, _nft_set),
-    Contestant("ipset", "ipset, iptables raw", BLOCKLISTS, _ipset),
-    Contestant("iptables-raw", "iptables-legacy raw", BLOCKLISTS, _iptables_raw),
+    Contestant("ipset", "ipset, iptables raw", ("blocklist",), _ipset),
+    Contestant("iptables-raw", "iptables-legacy raw", ("blocklist",), _iptables_raw),
     Contestant(IPTABLES, "iptables-legacy INPUT", FILTERS, _iptables),
-    Contestant("iptables-nft", "iptables-nft INPUT", FILTERS, _iptables_nft),
+    Contestant("iptables-nft", "iptables-nft INPUT", IPV4_FILTERS, _iptables_nft),
 )
 
 

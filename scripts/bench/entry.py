@@ -16,12 +16,14 @@ from .place import Place, Sender
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """`setup`: seconds that the contestant's own tools took to put the rules in force."""
+    """`setup`: seconds that the contestant's own tools took to put the rules in force; `note`: what they said
+    that one should know."""
 
     case: Case
     contestant: Contestant
     place: Place
     setup: float
+    note: str = ""
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -33,10 +35,10 @@ def enter(sender: Sender, case: Case, contestant: Contestant) -> Entry | str:
     place = sender.place(case.family)
     begin = time.monotonic()
     try:
-        contestant.prepare(place, case)
+        note = contestant.prepare(place, case) or ""
         took = time.monotonic() - begin
         contestants.check(contestant, place)
     except (UserError, KernelError) as e:
         return str(e).splitlines()[0]
     place.ready()
-    return Entry(case, contestant, place, took)
+    return Entry(case, contestant, place, took, note)

@@ -7,7 +7,6 @@ which says how many came through.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from xdptables.fields import Family
@@ -17,7 +16,7 @@ from .generator import Generator
 from .packets import COUNT
 from .place import Place
 
-TRIES, PATIENCE = 3, 0.3
+TRIES = 3
 
 
 class Lost(Exception):
@@ -42,24 +41,7 @@ def judge(entry: Entry, generators: Mapping[Family, Generator]) -> str:
 def _accepted(place: Place, generator: Generator, frames: Sequence[bytes]) -> int:
     for _ in range(TRIES):
         received, accepted = place.received(), place.accepted()
-        generator.send(place, frames, 1)
-        if settled(place, received + COUNT) == received + COUNT:
+        generator.send_paced(place, frames)
+        if place.settled(received + COUNT) == received + COUNT:
             return place.accepted() - accepted
     raise Lost(f"{place.dev} received {place.received() - received} of {COUNT} frames")
-
-
-def settled(place: Place, wanted: int) -> int:
-    """What the device has received once it has `wanted` frames, or none came for a while; its thread is
-    through with them then. (A real-time thread may be held up for some 50 ms in favour of others.)"""
-    received = place.received()
-    until = time.monotonic() + PATIENCE
-    while received < wanted and time.monotonic() < until:
-        time.sleep(0.0005)
-        now = place.received()
-        if now > received:
-            received, until = now, time.monotonic() + PATIENCE
-    busy = -1
-    while (now := place.busy()) != busy:
-        busy = now
-        time.sleep(0.0002)
-    return received

@@ -56,13 +56,29 @@ class Generator:
         self._frames: Any = None
 
     def send(self, place: Place, frames: Sequence[bytes], passes: int) -> None:
-        """The frames, repeated to 4,096 where there are fewer, `passes` times over."""
+        """The frames, repeated to 4,096 where there are fewer, `passes` times over, as fast as they go."""
+        self._aim(place, frames)
+        self._send(place, frames, passes * COUNT)
+
+    def send_paced(self, place: Place, frames: Sequence[bytes]) -> None:
+        """One pass, of which each batch waits for the one before: a slow receiver loses none."""
+        self._aim(place, frames)
+        received = place.received()
+        for _ in range(COUNT // BATCH):
+            self._send(place, frames, BATCH)
+            received += BATCH
+            if place.settled(received) != received:
+                return
+
+    def _aim(self, place: Place, frames: Sequence[bytes]) -> None:
         if frames is not self._frames:
             self._program.set("frames", filled(frames))
             self._frames = frames
         self._program.set("to", [struct.pack("=I", place.peer_ifindex)])
+
+    def _send(self, place: Place, frames: Sequence[bytes], count: int) -> None:
         with in_netns(self._sender.netns):
-            syscall.test_run_live(self._program.fd, frames[0], place.peer_ifindex, passes * COUNT, BATCH)
+            syscall.test_run_live(self._program.fd, frames[0], place.peer_ifindex, count, BATCH)
 
 
 def filled(frames: Sequence[bytes]) -> Sequence[bytes]:

@@ -13,6 +13,7 @@ from .cases import QUICK_SIZES, WORKLOADS, Case
 from .contestants import CONTESTANTS
 from .entry import Entry, enter
 from .generator import Generator
+from .noise import low, spread
 from .place import Sender
 from .progress import Progress
 from .results import Result, Run
@@ -99,11 +100,15 @@ def _judged(
     progress.start("the fate of every packet", len(entries))
     right, wrong = [], []
     for entry in entries:
-        failure = gate.judge(entry, generators)
-        if failure:
-            wrong.append(Result(*entry.key, failure=failure, wrong=True))
+        try:
+            failure = gate.judge(entry, generators)
+        except gate.Lost as e:
+            wrong.append(Result(*entry.key, failure=str(e)))
         else:
-            right.append(entry)
+            if failure:
+                wrong.append(Result(*entry.key, failure=failure, wrong=True))
+            else:
+                right.append(entry)
         progress.step()
     return right, wrong
 
@@ -114,7 +119,8 @@ def _result(entry: Entry, samples: rounds.Samples, own_ns: float | None) -> Resu
         return Result(*entry.key, failure=failure, wrong=True)
     if not samples.nanoseconds:
         return Result(*entry.key, failure=f"the wire lost frames in all {samples.lossy} rounds")
-    return results.timed(*entry.key, samples.nanoseconds, own_ns, entry.setup)
+    times = samples.nanoseconds
+    return Result(*entry.key, low(times), own_ns, entry.setup, spread(times), len(times), note=entry.note)
 
 
 def _order(result: Result) -> tuple[int, int, int]:

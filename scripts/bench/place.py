@@ -25,6 +25,7 @@ from .frames import SERVER_MAC
 from .rules import SERVER
 
 _CLONE_NEWNS = 0x00020000
+_PATIENCE = 0.5  # seconds
 _SYSCTLS = (
     "net.ipv4.conf.all.rp_filter=0",
     "net.ipv4.conf.default.rp_filter=0",
@@ -164,6 +165,24 @@ class Place:
     def busy(self) -> int:
         """CPU time of the receiving thread so far, in nanoseconds. Exact while the thread sleeps."""
         return int(Path(f"/proc/{self._thread}/schedstat").read_text().split()[0])
+
+    def settled(self, wanted: int) -> int:
+        """What was received in all, once that is `wanted` or nothing came for a while: the thread sleeps.
+
+        A real-time thread that is long at work is held up now and then, some 50 ms, in favour of others.
+        """
+        received = self.received()
+        until = time.monotonic() + _PATIENCE
+        while received < wanted and time.monotonic() < until:
+            time.sleep(0.0002)
+            now = self.received()
+            if now > received:
+                received, until = now, time.monotonic() + _PATIENCE
+        busy = -1
+        while (spent := self.busy()) != busy:
+            busy = spent
+            time.sleep(0.0002)
+        return received
 
     def _find_thread(self) -> int:
         until = time.monotonic() + 2

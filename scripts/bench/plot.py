@@ -25,14 +25,15 @@ _LABELS = {c.key: c.label for c in CONTESTANTS}
 
 def draw(run: Run, path: Path) -> None:
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bench", "font.size": 9})
-    figure, (blocklist, mixed, others) = pyplot.subplots(1, 3, figsize=(13, 4.6), width_ratios=(5, 5, 3))
+    figure, (blocklist, mixed, others) = pyplot.subplots(
+        1, 3, figsize=(13, 4.4), width_ratios=(5, 5, 3), layout="constrained"
+    )
     _lines(run, blocklist, "blocklist", "blocklist: all dropped")
     _lines(run, mixed, "mixed", "mixed ACL: half accepted")
     _bars(run, others, "stateful", "stateful default deny: SYN flood")
     blocklist.set_ylabel("million packets a second, one core")
     handles, labels = blocklist.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False)
-    figure.tight_layout(rect=(0, 0.13, 1, 1))
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)
 

@@ -1,6 +1,8 @@
-"""Where a run is: one line that is written anew on a terminal, nothing elsewhere."""
+"""Where a run is: one line that is written anew on a terminal, a line for each phase elsewhere."""
 
 from __future__ import annotations
+
+import sys
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -24,11 +26,11 @@ class Progress:
         self._bars.stop()
 
     def start(self, what: str, steps: int) -> None:
+        if self._bars.disable:
+            print(f"{what} ({steps})", file=sys.stderr, flush=True)
         self._bars.reset(self._task, description=what, total=steps)
         self._bars.refresh()
 
-    def step(self, what: str = "") -> None:
-        if what:
-            self._bars.update(self._task, description=what)
+    def step(self) -> None:
         self._bars.advance(self._task)
         self._bars.refresh()

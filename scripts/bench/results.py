@@ -9,15 +9,14 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-from .noise import low, spread
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """One contestant in one case. `ns`: of one core, a packet, device and stack included, the sender not.
 
-    `own_ns`: the program alone, over an empty one, by BPF_PROG_TEST_RUN. `failure`: why there are no figures;
-    `wrong`: that it gave a packet the wrong fate. `spread`: how far the median of the rounds lies above `ns`.
+    `own_ns`: the program alone, over an empty one, by BPF_PROG_TEST_RUN. `spread`: how far the median of the
+    rounds lies above `ns`. `failure`: why there are no figures; `wrong`: it gave a packet the wrong fate.
+    `note`: what its own tools said that one should know.
     """
 
     workload: str
@@ -30,12 +29,7 @@ class Result:
     rounds: int = 0
     failure: str = ""
     wrong: bool = False
-
-
-def timed(
-    workload: str, size: int, contestant: str, times: list[float], own_ns: float | None, setup: float
-) -> Result:
-    return Result(workload, size, contestant, low(times), own_ns, setup, spread(times), len(times))
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

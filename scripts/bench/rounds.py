@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from xdptables.fields import Family
 
 from .entry import Entry
-from .gate import settled
 from .generator import Generator
 from .packets import COUNT
 
@@ -64,11 +63,14 @@ def _round(entry: Entry, generator: Generator, passes: int, samples: Samples) ->
     if passes > 1:
         generator.send(place, frames, 1)
         samples.sent += COUNT
-        settled(place, first + COUNT)
+        place.settled(first + COUNT)
     busy, begin = place.busy(), place.received()
-    generator.send(place, frames, passes)
+    if passes > 1:
+        generator.send(place, frames, passes)
+    else:
+        generator.send_paced(place, frames)
+    end = place.settled(begin + passes * COUNT)
     samples.sent += passes * COUNT
-    end = settled(place, begin + passes * COUNT)
     samples.received += end - first
     if end - begin == passes * COUNT:
         samples.nanoseconds.append((place.busy() - busy) / (end - begin))

@@ -43,6 +43,8 @@ def _case(run: Run, workload: str, size: int, console: Console) -> None:
         if result.failure:
             said = f"{labels[result.contestant]}: {'WRONG: ' if result.wrong else ''}{result.failure}"
             console.print(said, style="red" if result.wrong else "dim", markup=False, soft_wrap=True)
+        if result.note:
+            console.print(f"{labels[result.contestant]}: {result.note}", style="dim", soft_wrap=True)
 
 
 def _figures(run: Run, r: Result) -> tuple[str, ...]:
