@@ -20,6 +20,7 @@ from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read
 from ..source import InputError, UserError, printable
+from .explaining import explain_command
 from .hosts import host_of
 from .inputs import read_source
 from .output import print_json
@@ -70,6 +71,7 @@ def compile_command(
 
 for command in (
     load_command, unload_command, status_command, host_command, watch_command, verify_command,
+    explain_command,
 ):  # fmt: skip
     cli.add_command(command)
 

@@ -35,7 +35,7 @@ class Regions:
     def sample(self, index: int, budget: int = BUDGET) -> Fields | None:
         """A packet that decision `index` has; None when none was found."""
         items = self.list.decisions
-        start = self._possible(items[index].when)
+        start = self.possible(items[index].when)
         todo = [start] if start is not None else []
         while todo and budget:
             budget -= 1
@@ -50,7 +50,7 @@ class Regions:
             todo += reversed([*self._around(cube, before, index)])
         return None
 
-    def _possible(self, cube: Cube) -> Cube | None:
+    def possible(self, cube: Cube) -> Cube | None:
         """What can be in one packet: ports only under their protocols, and so on."""
         names = set(cube.fields)
         wanted = {n for n in names if n in _PROTOCOLS}

@@ -1,0 +1,1 @@
+"""What happens to one packet, rule by rule: in netfilter, and in XDP. And which packet a rule decides."""

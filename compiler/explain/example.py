@@ -1,0 +1,271 @@
+"""The reverse: a packet that a given rule decides, or which lines take all of them before.
+
+A rule's packets are a region of the packet fields, less what the rules before it in its chain certainly
+take, within what the callers of the chain let through. If that is empty, no packet gets there: proven. Else
+packets of it are tried on the path (path.py), in every connection state.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+
+from ..decisions.model import DecisionList
+from ..fields import FIELDS, Family
+from ..host.facts import HostFacts
+from ..intervals import IntervalSet
+from ..matches.condition import EVERYTHING, Condition, Cube, Region, intersect
+from ..matches.lowering import lower_match
+from ..matches.view import Kind, View
+from ..pipeline import Compiled
+from ..reference.answers import Answer
+from ..reference.connection import State
+from ..reference.interpret import HOOKS
+from ..report.text import escape
+from ..rules.model import BUILTIN_CHAINS, Chain, Rule, Ruleset, Table
+from ..source import UserError
+from ..verify.boundaries import boundary_specs
+from ..verify.build import Spec, build
+from ..verify.model import Place
+from ..verify.regions import Regions, spec_of
+from . import show as packets
+from .packets import Explained, Explainer
+
+_STATES = (None, State.NEW, State.INVALID, State.ESTABLISHED, State.RELATED, State.UNTRACKED)
+#: More cubes, or callers, than this and the region is not computed to its end.
+_MOST_CUBES, _MOST_CALLS = 400, 64
+_TRIES = 400
+_LEAVES = ("ACCEPT", "DROP", "REJECT", "RETURN")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """`explained`: a packet that the rule has, in `state`; None when there is none, or none was found.
+    `shadows`: rules that take its packets first, the most frequent first. `proven`: no packet gets there."""
+
+    rule: Rule
+    explained: Explained | None = None
+    state: State | None = None
+    frame: bytes = b""
+    shadows: tuple[Rule, ...] = ()
+    proven: bool = False
+    why: str = ""
+
+
+def find(
+    rulesets: Sequence[Ruleset], host: HostFacts, compiled: Compiled, line: int, place: Place
+) -> Example:
+    """Raises UserError where the line holds no rule."""
+    ruleset, table, rule = _rule_at(rulesets, line)
+    if not _on_path(table, rule):
+        return Example(rule, why=f"no packet for this host crosses {table.name} {rule.chain}")
+    kind = Kind(ruleset.family.value)
+    view = View(
+        kind=kind, variant=ruleset.variant, interface=host.interface.name or None, gro=False, host=host
+    )
+    reach = _Reach(table, view)
+    region = reach.of(rule)
+    if not region:
+        return Example(rule, shadows=tuple(reach.took), proven=True)
+    explainer = Explainer(rulesets, host, compiled)
+    taken: Counter[int] = Counter()
+    by_line: dict[int, Rule] = {}
+    second: Example | None = None
+    for spec in _candidates(ruleset, rule, region, kind, place):
+        frame = build(ruleset.family, spec, place)
+        for state in _STATES:
+            explained = explainer.explain(frame, state)
+            met = _met(explained, rule)
+            if met == "surely":
+                return Example(rule, explained, state, frame)
+            if met == "maybe" and second is None:
+                second = Example(rule, explained, state, frame)
+            if met == "" and explained.path is not None:
+                for end in explained.path.ends[:1]:
+                    if end.rule is not None:
+                        taken[end.rule.line] += 1
+                        by_line[end.rule.line] = end.rule
+    if second is not None:
+        return second
+    shadows = [by_line[n] for n, _ in taken.most_common() if n != rule.line]
+    return Example(rule, shadows=tuple(shadows or reach.took), why="" if shadows else "none was found")
+
+
+def _rule_at(rulesets: Sequence[Ruleset], line: int) -> tuple[Ruleset, Table, Rule]:
+    near: list[int] = []
+    for ruleset in rulesets:
+        for table in ruleset.tables:
+            for rule in table.rules():
+                if rule.line == line:
+                    return ruleset, table, rule
+                near.append(rule.line)
+    closest = sorted(near, key=lambda n: abs(n - line))[:1]
+    hint = f"the closest rule is in line {closest[0]}" if closest else "there are no rules"
+    raise UserError(f"line {line} holds no rule", hint)
+
+
+def _on_path(table: Table, rule: Rule) -> bool:
+    hooks = {chain for name, chain in HOOKS if name == table.name}
+    todo, seen = [c for c in table.chains if c.name in hooks], set()
+    while todo:
+        chain = todo.pop()
+        if chain.name in seen:
+            continue
+        seen.add(chain.name)
+        for r in chain.rules:
+            called = table.chain(r.target.name) if r.target else None
+            if called is not None:
+                todo.append(called)
+    return rule.chain in seen
+
+
+class _Reach:
+    """Which packets come to a rule, as far as fields tell: never too few. `took`: rules that took some."""
+
+    def __init__(self, table: Table, view: View) -> None:
+        self.table, self.view = table, view
+        self.took: dict[Rule, None] = {}
+        self.calls = 0
+
+    def of(self, rule: Rule) -> Region:
+        return intersect(self._before(rule, frozenset()), self._condition(rule).may)
+
+    def _condition(self, rule: Rule) -> Condition:
+        result = Condition()
+        for match in rule.matches:
+            result &= lower_match(match, self.view)
+        return result
+
+    def _before(self, rule: Rule, inside: frozenset[str]) -> Region:
+        chain = self.table.chain(rule.chain)
+        assert chain is not None
+        region = self._enters(chain, inside)
+        mine = self._condition(rule).may
+        region = intersect(region, mine)
+        for earlier in chain.rules[: rule.number - 1]:
+            target = earlier.target
+            if target is None or not region:
+                continue
+            if target.name in _LEAVES or (target.goto and self.table.chain(target.name) is not None):
+                left = subtract(region, self._condition(earlier).yes, self.view.family)
+                if left is None:
+                    return region
+                if left != region:
+                    self.took.setdefault(earlier)
+                region = left
+        return region
+
+    def _enters(self, chain: Chain, inside: frozenset[str]) -> Region:
+        if chain.name in BUILTIN_CHAINS.get(self.table.name, ()):
+            return EVERYTHING
+        self.calls += 1
+        if chain.name in inside or self.calls > _MOST_CALLS:
+            return EVERYTHING
+        region: list[Cube] = []
+        for caller in self.table.rules():
+            if caller.target is not None and caller.target.name == chain.name:
+                before = self._before(caller, inside | {chain.name})
+                region += intersect(before, self._condition(caller).may)
+                if len(region) > _MOST_CUBES:
+                    return EVERYTHING
+        return tuple(region)
+
+
+def subtract(region: Region, taken: Region, family: Family) -> Region | None:
+    """What is in `region` and not in `taken`; None when it would be too many cubes."""
+    left = list(region)
+    for cube in taken:
+        pieces: list[Cube] = []
+        for mine in left:
+            pieces += _less(mine, cube, family)
+            if len(pieces) > _MOST_CUBES:
+                return None
+        left = pieces
+    return tuple(left)
+
+
+def _less(mine: Cube, taken: Cube, family: Family) -> list[Cube]:
+    """Disjoint pieces, one field after the other."""
+    if (mine & taken) is None:
+        return [mine]
+    pieces = []
+    for name, allowed in taken.sets:
+        have = mine.get(name) or IntervalSet.full(FIELDS[name].width(family))
+        outside = Cube.of({**dict(mine.sets), name: have - allowed})
+        if outside is not None:
+            pieces.append(outside)
+        inside = Cube.of({**dict(mine.sets), name: have & allowed})
+        assert inside is not None
+        mine = inside
+    return pieces
+
+
+def _candidates(ruleset: Ruleset, rule: Rule, region: Region, kind: Kind, place: Place) -> Iterator[Spec]:
+    """Packets of the region, then such as fit the rule by its own values."""
+    regions = Regions(DecisionList(kind, ()), place)
+    rng = random.Random(rule.line)
+    for number in range(_TRIES):
+        cube = region[number] if number < len(region) else rng.choice(region)
+        possible = regions.possible(cube)
+        if possible is not None:
+            yield spec_of(regions.inside(possible))
+        if number > 2 * len(region) + 20:
+            break
+    prefix = f"{rule.chain} {rule.number}: "
+    for name, spec in boundary_specs(ruleset):
+        if name.startswith(prefix):
+            yield spec
+            yield spec | {"fragment": 1}
+
+
+def _met(explained: Explained, rule: Rule) -> str:
+    """ "surely": the packet is the rule's; "maybe"; "": it is not."""
+    path = explained.path
+    if path is None:
+        return ""
+    for step in path.steps:
+        if step.rule is not rule or step.answer is Answer.NO:
+            continue
+        return "surely" if step.certain else "maybe"
+    return ""
+
+
+def show(found: Example, console: Console, everything: bool) -> None:
+    rule = found.rule
+    if found.explained is not None:
+        said = f" state {found.state.value.lower()}" if found.state else ""
+        sure = "" if _met(found.explained, rule) == "surely" else ", unless an earlier rule takes it"
+        console.print(
+            f"line {rule.line}: {escape(rule.text)}\ngets this packet{said and f', with{said}'}{sure}:",
+            soft_wrap=True,
+        )
+        packets.show(found.explained, console, everything)
+        return
+    console.print(f"line {rule.line}: {escape(rule.text)}\n{escape(_nothing(found))}", soft_wrap=True)
+    for shadow in found.shadows[:10]:
+        console.print(f"  line {shadow.line}: {escape(shadow.text)}", soft_wrap=True)
+
+
+def _nothing(found: Example) -> str:
+    if found.why and not found.shadows:
+        return f"gets no packet: {found.why}"
+    if found.proven and not found.shadows:
+        return "gets no packet: it asks for what no packet has, or nothing calls its chain"
+    sure = "no packet gets there" if found.proven else "no packet was found that gets there"
+    return f"{sure}; taken before, by:"
+
+
+def to_data(found: Example) -> dict[str, Any]:
+    return {
+        "line": found.rule.line, "rule": found.rule.text,
+        "state": found.state.value if found.state else None,
+        "frame": found.frame.hex() or None,
+        "explained": packets.to_data(found.explained) if found.explained else None,
+        "none_exists": found.proven, "why": "" if found.explained else _nothing(found),
+        "shadowed_by": [s.line for s in found.shadows],
+    }  # fmt: skip

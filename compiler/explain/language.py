@@ -1,0 +1,218 @@
+"""The words for a packet: `tcp 203.0.113.9:4444 > 192.0.2.1:22 syn`.
+
+    PROTOCOL SOURCE > DESTINATION WORD…
+
+PROTOCOL: tcp, udp, icmp, … or `proto 47`. SOURCE, DESTINATION: an address, with `:port` where the protocol
+has ports (IPv6 in brackets then), `me` for the host, `any` for somebody else. The words: `WORDS` below. What
+`xdptables verify` prints is written in it. A frame as hex digits is taken as it is.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from ..fields import Family
+from ..reference.connection import State
+from ..source import Diagnostic, InputError, Source, Span
+from ..verify.build import Spec, build
+from ..verify.model import Place
+from ..verify.readable import FLAG_BITS, PROTOCOLS
+
+WITH_PORTS = frozenset({6, 17, 33, 132, 136})
+ICMP_TYPES = {
+    Family.IPV4: {"echo-reply": 0, "unreachable": 3, "redirect": 5, "echo-request": 8, "ping": 8,
+                  "router-advertisement": 9, "time-exceeded": 11, "timestamp": 13},
+    Family.IPV6: {"unreachable": 1, "too-big": 2, "time-exceeded": 3, "echo-request": 128, "ping": 128,
+                  "echo-reply": 129, "router-solicitation": 133, "router-advertisement": 134,
+                  "neighbour-solicitation": 135, "neighbour-advertisement": 136, "redirect": 137},
+}  # fmt: skip
+#: word -> the bound of the number behind it
+_NUMBERS = {"ttl": 255, "tos": 255, "dscp": 63, "length": 1500, "sport": 65535, "dport": 65535,
+            "spi": 0xFFFFFFFF, "flags": 255, "type": 255}  # fmt: skip
+#: word -> what it sets
+_PLAIN: dict[str, Spec] = {
+    "broadcast": {"pkttype": 1}, "multicast": {"pkttype": 2}, "options": {"options": 1},
+    "noflags": {"tcp_flags": 0}, "hopopts": {"exthdr": 1}, "routing": {"exthdr": 2},
+    "dstopts": {"exthdr": 4}, "data": {},
+}  # fmt: skip
+_STATES = {s.value.lower(): s for s in State if s not in (State.BEFORE, State.UNKNOWN)}
+WORDS = (
+    "syn, ack, fin, rst, psh, urg, ece, cwr (joined by +), noflags, flags N, data, type N or N/N or a name, "
+    "ttl N, tos N, dscp N, length N, spi N, mac AA:BB:…, fragment first or later, options, hopopts, routing, "
+    "dstopts, broadcast, multicast, state new, established, related, invalid or untracked"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """`state`: what the user says the packet counts as; None: not said."""
+
+    frame: bytes
+    state: State | None = None
+
+
+def read_packet(text: str, place: Place) -> Asked:
+    """Raises InputError, with the place of the first word that is wrong."""
+    bare = re.sub(r"[\s:]", "", text.removeprefix("0x"))
+    if len(bare) >= 28 and re.fullmatch(r"[0-9a-fA-F]+", bare) and len(bare) % 2 == 0:
+        return Asked(bytes.fromhex(bare))
+    return _Reader(text, place).read()
+
+
+class _Reader:
+    def __init__(self, text: str, place: Place) -> None:
+        self.source = Source("packet", text)
+        self.place = place
+        self.words = [(m[0], m.start() + 1) for m in re.finditer(r">|[^\s>]+", text)]
+        self.at = 0
+        self.spec: Spec = {}
+        self.family: Family | None = None
+        self.state: State | None = None
+
+    def fail(self, message: str, hint: str = "", back: int = 1) -> InputError:
+        """At the word read last, or behind the end."""
+        index = self.at - back
+        if 0 <= index < len(self.words):
+            word, column = self.words[index]
+        else:
+            word, column = "", len(self.source.text.rstrip()) + 1
+        span = Span(self.source, 1, column, column + max(len(word), 1))
+        return InputError([Diagnostic(span, message, hint)])
+
+    def next(self, expected: str, hint: str = "") -> str:
+        self.at += 1
+        if self.at > len(self.words):
+            raise self.fail(f"{expected} is missing here", hint)
+        return self.words[self.at - 1][0].lower()
+
+    def read(self) -> Asked:
+        proto = self._protocol()
+        self._end("src", proto)
+        if self.next("`>`", "SOURCE > DESTINATION") != ">":
+            raise self.fail("`>` is expected here", "tcp 203.0.113.9:4444 > 192.0.2.1:22 syn")
+        self._end("dst", proto)
+        family = self.family or (Family.IPV6 if proto == 58 else Family.IPV4)
+        self.spec["proto"] = proto
+        while self.at < len(self.words):
+            self._word(family, proto)
+        if self.spec.pop("data", 0) and proto == 6:
+            self.spec["tcp_flags"] = self.spec.get("tcp_flags", 0x10) | 0x100
+        self._check(family, proto)
+        return Asked(build(family, self.spec, self.place), self.state)
+
+    def _protocol(self) -> int:
+        word = self.next("a protocol", "tcp 203.0.113.9:4444 > 192.0.2.1:22 syn")
+        if word == "proto":
+            return self._number("proto", 255)
+        if word == "ipv6-icmp":
+            word = "icmp6"
+        if word not in PROTOCOLS:
+            hint = f"one of {', '.join(PROTOCOLS)}, or `proto N`, or a whole frame as hex digits"
+            raise self.fail(f"{word!r} is no protocol", hint)
+        return PROTOCOLS[word]
+
+    def _end(self, name: str, proto: int) -> None:
+        word = self.next("an address", "an address, `me` or `any`, with `:port` if the protocol has ports")
+        bracket = re.fullmatch(r"\[(.*)\](?::(.*))?", word)
+        if bracket:
+            address, port = bracket[1], bracket[2]
+        elif word.count(":") > 1:  # a bare IPv6 address
+            address, port = word, None
+        else:
+            address, _, rest = word.partition(":")
+            port = rest if ":" in word else None
+        self._address(name, address)
+        if port is None:
+            return
+        if proto not in WITH_PORTS:
+            raise self.fail("this protocol has no ports", "leave out the part behind the colon")
+        if not port.isdigit() or int(port) > 65535:
+            raise self.fail(f"{port!r} is no port", "a number from 0 to 65535")
+        self.spec["sport" if name == "src" else "dport"] = int(port)
+
+    def _address(self, name: str, text: str) -> None:
+        if text in ("me", "any"):
+            mine = text == "me"
+            if self.family is Family.IPV6:
+                value = self.place.own6 if mine else self.place.peer6
+            elif self.family is Family.IPV4:
+                value = self.place.own4 if mine else self.place.peer4
+            else:
+                return  # the usual ones, of whichever family it is
+            self.spec[name] = int(ipaddress.ip_address(value))
+            return
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError as e:
+            hint = "203.0.113.9, 203.0.113.9:4444, 2001:db8::1 or [2001:db8::1]:22, `me`, `any`"
+            raise self.fail(f"{text!r} is no address", hint) from e
+        family = Family.IPV4 if address.version == 4 else Family.IPV6
+        if self.family not in (None, family):
+            raise self.fail("the two addresses are of different families", "both IPv4, or both IPv6")
+        self.family = family
+        self.spec[name] = int(address)
+
+    def _number(self, name: str, most: int) -> int:
+        word = self.next("a number", f"{name} takes a number from 0 to {most}")
+        try:
+            value = int(word, 0)
+        except ValueError:
+            value = -1
+        if not 0 <= value <= most:
+            raise self.fail(f"{word!r} is not a number from 0 to {most}", f"`{name}` takes one")
+        return value
+
+    def _word(self, family: Family, proto: int) -> None:
+        word = self.next("a word")
+        parts = re.split(r"[+,]", word)
+        if all(p in FLAG_BITS for p in parts):
+            self.spec["tcp_flags"] = self.spec.get("tcp_flags", 0) | sum(FLAG_BITS[p] for p in set(parts))
+        elif word == "type":
+            self._icmp(family, proto)
+        elif word in _NUMBERS:
+            name = {"flags": "tcp_flags", "dscp": "tos"}.get(word, word)
+            self.spec[name] = self._number(word, _NUMBERS[word]) << (2 if word == "dscp" else 0)
+        elif word in _PLAIN:
+            for name, value in _PLAIN[word].items():
+                self.spec[name] = self.spec.get(name, 0) | value
+            if word == "data":
+                self.spec["data"] = 1
+        elif word == "mac":
+            text = self.next("a MAC address")
+            if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
+                raise self.fail(f"{text!r} is no MAC address", "mac 02:00:00:00:00:77")
+            self.spec["mac_src"] = int(text.replace(":", ""), 16)
+        elif word == "fragment":
+            which = self.next("`first` or `later`")
+            if which not in ("first", "later"):
+                raise self.fail(f"{which!r} is no part of a datagram", "fragment first, or fragment later")
+            self.spec["fragment"] = 1 if which == "first" else 2
+        elif word == "state":
+            text = self.next("a state")
+            if text not in _STATES:
+                raise self.fail(f"{text!r} is no connection state", f"one of {', '.join(_STATES)}")
+            self.state = _STATES[text]
+        else:
+            raise self.fail(f"{word!r} is not known here", WORDS)
+
+    def _icmp(self, family: Family, proto: int) -> None:
+        if proto not in (1, 58):
+            raise self.fail("only icmp and icmp6 have a type", "leave it out")
+        word = self.next("a type", "type 8, type 3/4 or type ping")
+        kind, _, code = word.partition("/")
+        names = ICMP_TYPES[Family.IPV4 if proto == 1 else Family.IPV6]
+        if kind in names:
+            kind = str(names[kind])
+        if not kind.isdigit() or int(kind) > 255 or (code and (not code.isdigit() or int(code) > 255)):
+            raise self.fail(f"{word!r} is no ICMP type", f"N, N/N, or one of {', '.join(names)}")
+        self.spec["icmp"] = int(kind) << 8 | int(code or 0)
+
+    def _check(self, family: Family, proto: int) -> None:
+        if "tcp_flags" in self.spec and proto != 6:
+            raise self.fail("only tcp has flags", "leave them out")
+        if family is Family.IPV4 and self.spec.get("exthdr"):
+            raise self.fail("IPv4 has no extension headers", "`options` are its own")
+        if proto in (1, 58) and family is not (Family.IPV4 if proto == 1 else Family.IPV6):
+            raise self.fail("icmp goes with IPv4, icmp6 with IPv6", "icmp6 2001:db8::2 > 2001:db8::1")

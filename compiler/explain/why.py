@@ -1,0 +1,36 @@
+"""Why a match on a packet that is there says maybe, in words."""
+
+from __future__ import annotations
+
+from ..matches.spec import Effect
+from ..matches.table import MATCHES
+from ..reference.answers import Sight
+from ..rules.model import Match
+
+#: What earlier targets may change of what a match reads.
+_CHANGED = {
+    "ttl": "ttl", "hl": "ttl", "tos": "tos", "dscp": "tos", "ecn": "tos", "length": "length", "tcp": "tcp",
+    "mark": "mark",
+}  # fmt: skip
+
+
+def why_maybe(match: Match, sight: Sight) -> str:
+    spec = MATCHES.get(match.name)
+    if spec is None or not match.known:
+        return f"the match {match.name!r} is not known"
+    if spec.effect is Effect.REMEMBERS:
+        return f"it {spec.maybe_because}" if spec.maybe_because else "it counts what it meets"
+    if match.name in ("state", "conntrack") and match.options:
+        if match.options[0].name in ("--state", "--ctstate"):
+            return "the connection's state is not given (`state new`)"
+        return "it asks for more than the state of the connection"
+    changed = _CHANGED.get(match.name)
+    if changed in sight.changed:
+        return f"an earlier target may have changed the {changed}"
+    if sight.packet.fragment and match.name != "ip":
+        return "a fragment is joined with its datagram first"
+    if match.name == "ip" and any(o.name == "-i" for o in match.options) and sight.interface is None:
+        return "the interface is not given (-i)"
+    if match.name in ("length", "tcp") and sight.host.interface.gro is not False:
+        return "GRO may have merged it with others"
+    return spec.maybe_because or "the packet alone does not tell"

@@ -1,0 +1,178 @@
+"""The path of a packet, against the judge, and in what is said of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from judge.rulesets import RULESETS
+from xdptables.explain.packets import Explained, Explainer, adopt
+from xdptables.explain.path import End, follow
+from xdptables.explain.show import in_netfilter, in_xdp, to_data
+from xdptables.fields import Family
+from xdptables.host.facts import PLAIN_HOST
+from xdptables.pipeline import compile_rules
+from xdptables.reference.connection import Entry, State, leaving_conntrack
+from xdptables.reference.interpret import Judge, Verdict
+from xdptables.reference.packet import Unreadable, parse
+from xdptables.rules.reader import read_rulesets
+from xdptables.source import Source
+from xdptables.verify.build import build
+from xdptables.verify.derive import derive
+from xdptables.verify.place import settle
+
+HOST, PLACE = settle(PLAIN_HOST, "wan0")
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.rules"))
+TEXTS = [(p.stem, None, p.read_text()) for p in EXAMPLES] + [(n, f, t) for n, (f, t) in RULESETS.items()]
+
+
+@pytest.mark.parametrize(("family", "text"), [t[1:] for t in TEXTS], ids=[t[0] for t in TEXTS])
+def test_what_the_judge_is_certain_of_the_path_says_too(family: Family | None, text: str) -> None:
+    rulesets = read_rulesets(Source("rules", text), family)
+    judge = Judge(rulesets, HOST, "wan0")
+    asked = 0
+    for frame in derive(rulesets, (), PLACE, limit=250):
+        try:
+            packet = parse(frame.data)
+        except Unreadable:
+            continue
+        known = len(leaving_conntrack(packet, HOST, Entry.UNKNOWN, None)) == 1
+        if packet.protocol in (1, 58) and not packet.fragment:
+            known = False  # some have a state of their own, which the explainer looks up
+        for state in (None, State.NEW, State.INVALID) if known else (State.NEW, State.INVALID):
+            verdict = judge.outcome(frame.data, state=state).verdict
+            if verdict is Verdict.UNDECIDED:
+                continue
+            path = follow(rulesets, packet, HOST, "wan0", state)
+            expected = End.DROP if verdict is Verdict.DROP else End.ACCEPT
+            assert path.same_end is expected, (frame, state, path)
+            asked += 1
+    assert asked > 40
+
+
+def explained(text: str, state: State | None = None, family: Family = Family.IPV4, **spec: int) -> Explained:
+    rulesets = read_rulesets(Source("rules", text), family)
+    return Explainer(rulesets, HOST, compile_rules(rulesets, HOST)).explain(build(family, spec, PLACE), state)
+
+
+def table(*lines: str, policy: str = "ACCEPT", chains: str = "") -> str:
+    declared = "".join(f":{c} - [0:0]\n" for c in chains.split())
+    body = "\n".join(lines)
+    return f"*filter\n:INPUT {policy} [0:0]\n{declared}{body}\nCOMMIT\n"
+
+
+STATEFUL = table(
+    "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+    "-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT",
+    policy="DROP",
+)
+
+
+def test_without_a_state_both_ways_are_told() -> None:
+    found = explained(STATEFUL, dport=23)
+    assert in_netfilter(found) == (
+        "accepts it by line 3 if that matches; else drops it by the policy of filter INPUT"
+    )
+    assert in_xdp(found).startswith("drops it, if conntrack has no entry for it, by line 2: :INPUT DROP")
+
+
+def test_with_a_state_there_is_one() -> None:
+    found = explained(STATEFUL, State.NEW, dport=23)
+    assert in_netfilter(found) == "drops it by the policy of filter INPUT"
+    found = explained(STATEFUL, State.ESTABLISHED, dport=23)
+    assert in_netfilter(found) == "accepts it by line 3"
+    assert in_xdp(found) == "passes it to netfilter: conntrack has an entry for it"
+
+
+def test_why_it_passes() -> None:
+    found = explained(table("-A INPUT -p tcp -j REJECT", policy="DROP"))
+    assert in_netfilter(found) == "rejects it by line 3"
+    assert "drops with a reply" in in_xdp(found) and "line 3" in in_xdp(found)
+    found = explained(table("-A INPUT -p udp -j DROP"), proto=17, dport=67)
+    assert in_netfilter(found) == "drops it by line 3" and "DHCP" in in_xdp(found)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        # A RETURN that may match leaves the chain, not the table.
+        (
+            ("-A INPUT -j c", "-A INPUT -j ACCEPT", "-A c -m u32 --u32 0=1 -j RETURN", "-A c -j DROP"),
+            "drops it by line 7 if it comes there; else accepts it by line 5",
+        ),
+        (
+            ("-A INPUT -m u32 --u32 0=1 -j c", "-A INPUT -j ACCEPT", "-A c -j DROP", ""),
+            "drops it by line 6 if it comes there; else accepts it by line 5",
+        ),
+        (
+            ("-A INPUT -m u32 --u32 0=1 -g c", "-A INPUT -j ACCEPT", "-A c -p udp -j DROP", ""),
+            "drops it by the policy of filter INPUT if it comes there; else accepts it by line 5",
+        ),
+        (("-A INPUT -g c", "-A INPUT -j ACCEPT", "-A c -p udp -j ACCEPT", ""), None),
+        (("-A INPUT -m limit --limit 1/s -j ACCEPT", "", "", ""), None),
+    ],
+)
+def test_doubts(lines: tuple[str, ...], said: str | None) -> None:
+    found = explained(table(*lines, policy="DROP", chains="c"))
+    assert found.path is not None
+    if said is None:
+        assert found.path.ends[-1].end is End.DROP and found.path.ends[-1].rule is None
+    elif "policy" in said:
+        assert {e.end for e in found.path.ends} == {End.DROP, End.ACCEPT}
+    else:
+        assert in_netfilter(found) == said
+
+
+def test_each_test_of_a_rule_has_its_answer_and_the_reason() -> None:
+    found = explained(
+        table("-A INPUT -s 192.0.2.2 -p tcp -m string --algo bm --string x -m tcp --dport 9 -j DROP")
+    )
+    assert found.path is not None
+    tests = found.path.steps[0].tested
+    assert [(t.text.split()[0], t.answer.value) for t in tests[:3]] == [
+        ("-s", "yes"),
+        ("-p", "yes"),
+        ("-m", "maybe"),
+    ]
+    assert tests[2].why == "payload contents" and tests[3].text == "-m tcp --dport 9"
+
+
+def test_a_change_on_the_way() -> None:
+    mangle = "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j TTL --ttl-set 9\nCOMMIT\n"
+    found = explained(mangle + table("-A INPUT -m ttl --ttl-eq 64 -j DROP"))
+    assert found.path is not None
+    (step,) = [s for s in found.path.steps if s.rule is not None and s.rule.chain == "INPUT"]
+    assert step.tested[0].why == "an earlier target may have changed the ttl"
+
+
+def test_what_does_not_come_to_input() -> None:
+    rulesets = read_rulesets(Source("rules", table("-A INPUT -j DROP")))
+    explainer = Explainer(rulesets, HOST, compile_rules(rulesets, HOST))
+    other = explainer.explain(build(Family.IPV4, {"dst": 0x08080808}, PLACE))
+    assert in_netfilter(other) == "goes on outside these rules: not for this host"
+    frame = build(Family.IPV4, {}, PLACE)
+    assert "for another MAC" in in_netfilter(explainer.explain(b"\x02" * 6 + frame[6:]))
+    arp = explainer.explain(frame[:12] + b"\x08\x06" + bytes(28))
+    assert "not IP" in in_netfilter(arp) and in_xdp(arp).startswith("passes it to netfilter: not IP")
+
+
+def test_icmp_with_a_state_of_its_own() -> None:
+    text = table("-A INPUT -m conntrack --ctstate INVALID -j DROP")
+    assert in_netfilter(explained(text, proto=1, icmp=0x0A00)) == "drops it by line 3"
+    assert "else accepts it" in in_netfilter(explained(text, proto=1, icmp=0x0800))
+
+
+def test_addresses_of_an_unknown_host_are_the_packets() -> None:
+    frame = build(Family.IPV4, {"dst": 0x0A000001}, PLACE)
+    host = adopt(PLAIN_HOST, [frame, build(Family.IPV4, {"dst": 0xE0000001}, PLACE)])
+    assert host.local4 == ("10.0.0.1/32",) and host.interface.mac == PLACE.own_mac
+    known = adopt(HOST, [frame])
+    assert known.local4 == HOST.local4
+
+
+def test_as_data() -> None:
+    data = to_data(explained(STATEFUL, dport=23))
+    assert data["xdp"]["drops"] and data["xdp"]["asks_conntrack"] and not data["certain"]
+    assert [s["line"] for s in data["path"]] == [3, 4, None]
+    assert data["ends"][0]["end"] == "accepts" and data["path"][0]["tests"][0]["answer"] == "maybe"
