@@ -198,6 +198,8 @@ class Walk:
         if rule.target.name in UNTRACKS and (harmless or spec is TARGETS["NOTRACK"]):
             untracked = self._moved(state, at.next().when("UNTRACKED"))
             return self._both([], state, at, condition, untracked, onward)
+        # A connection that starts with a dropped packet is gone with it, and so is what was written there.
+        harmless |= spec is not None and spec.writes_connection and self.kind.no_entry
         if spec is not None and (harmless or spec.kind is TargetKind.CONTINUE):
             self.tainted |= spec.changes  # positions are met in order: this holds for all later ones
             return [_Step(EVERYTHING, onward)]

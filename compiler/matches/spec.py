@@ -85,7 +85,9 @@ class TargetKind(StrEnum):
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
     """One target. `changes`: fields that it may change ("mark" included), which later matches then
-    see as maybe. `harmless_with`: the option under which an effect is none, and the walk goes on."""
+    see as maybe. `harmless_with`: the option under which an effect is none, and the walk goes on.
+    `writes_connection`: its effect is on the packet's connection, and so none where the packet would have
+    started one and is dropped (an unconfirmed nf_conn goes with its packet)."""
 
     name: str
     kind: TargetKind
@@ -93,5 +95,6 @@ class TargetSpec:
     families: frozenset[Family] = BOTH
     changes: frozenset[str] = frozenset()
     harmless_with: str = ""
+    writes_connection: bool = False
     uses_conntrack: bool = False
     doc: str = ""

@@ -192,8 +192,9 @@ _TARGETS = (
         _O(("--restore-mark",), args=(0, 0)), _O(("--save-mark",), args=(0, 0)), _O(("--set-mark",)),
         _O(("--set-xmark",)), _O(("--and-mark",)), _O(("--or-mark",)), _O(("--xor-mark",)), _O(("--mask",)),
         _O(("--nfmask",)), _O(("--ctmask",)), _O(("--left-shift-mark",)), _O(("--right-shift-mark",)),
-    ), harmless_with="--restore-mark", changes=frozenset({"mark"}), uses_conntrack=True,
-        doc="--restore-mark changes the packet's mark; the rest writes to the connection"),
+    ), harmless_with="--restore-mark", writes_connection=True, changes=frozenset({"mark"}),
+        uses_conntrack=True,
+        doc="--restore-mark changes the packet's mark; the rest writes to the connection, if there is one"),
     _changes("DSCP", "tos"), _changes("TOS", "tos"), _changes("ECN", "tos", "tcp_flags"),
     _changes("TTL", "ttl"), _changes("HL", "ttl"),
     _changes("CLASSIFY"), _changes("CHECKSUM"), _changes("TCPMSS", "length"), _changes("TCPOPTSTRIP"),
@@ -207,7 +208,8 @@ _TARGETS = (
     *(_effect(n, "leaves a log line or a trace") for n in ("LOG", "NFLOG", "ULOG", "AUDIT", "TRACE")),
     *(_effect(n, "an effect that outlives the packet") for n in
       ("SET", "TEE", "NFQUEUE", "QUEUE", "TARPIT", "RATEEST", "IDLETIMER", "LED", "CLUSTERIP", "SECMARK")),
-    _effect("CONNSECMARK", "writes to the connection", conntrack=True),
+    TargetSpec("CONNSECMARK", TargetKind.EFFECT, uses_conntrack=True, writes_connection=True,
+               doc="writes to the connection, if there is one"),
     _effect("SYNPROXY", "answers the handshake", conntrack=True),
 )  # fmt: skip
 

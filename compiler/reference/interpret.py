@@ -20,7 +20,7 @@ from .locality import why_not_local
 from .matches import evaluate, remembers
 from .packet import UDP, Packet, Unreadable, parse
 from .surroundings import Surroundings, look_around
-from .targets import NAT, changes
+from .targets import NAT, WRITES_CONNECTION, changes
 
 #: In the order that a packet for this host meets them.
 HOOKS = (
@@ -284,6 +284,8 @@ class _Walk:
         if target.name in NAT:
             return _undecided("NAT", rule)
         changed = changes(target) if target.known else None
+        if target.name in WRITES_CONNECTION and at.connection in (State.NEW, State.INVALID):
+            changed = frozenset({"mark"})
         if changed is None:
             return _undecided(f"{target.name} has an effect, or is unknown", rule)
         connection = State.UNTRACKED if target.name in ("CT", "NOTRACK") else at.connection

@@ -20,6 +20,8 @@ CHANGES: dict[str, frozenset[str]] = {
 }
 NAT = frozenset(("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY"))
 #: These make conntrack active in a namespace.
+#: These write to the packet's connection: nothing is left of that where the packet started it and is dropped.
+WRITES_CONNECTION = frozenset(("CONNMARK", "CONNSECMARK"))
 USES_CONNTRACK = frozenset(("CT", "NOTRACK", "CONNMARK", "CONNSECMARK", "SYNPROXY"))
 
 

@@ -24,7 +24,38 @@ def _table(name: str, *lines: str, chains: tuple[str, ...] = ()) -> str:
     )
 
 
+#: What is passed around against floods.
+BOGUS = (
+    "-A PREROUTING -p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG NONE -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags FIN,SYN FIN,SYN -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags SYN,RST SYN,RST -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags FIN,RST FIN,RST -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags FIN,ACK FIN -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags ACK,URG URG -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags PSH,ACK PSH -j DROP",
+    "-A PREROUTING -p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG FIN,PSH,URG -j DROP",
+    "-A PREROUTING -s 224.0.0.0/3 -j DROP",
+    "-A PREROUTING -s 172.16.0.0/12 -j DROP",
+    "-A PREROUTING -s 10.0.0.0/8 -j DROP",
+    "-A PREROUTING -s 0.0.0.0/8 -j DROP",
+    "-A PREROUTING -s 127.0.0.0/8 ! -i lo -j DROP",
+    "-A PREROUTING -p icmp -j DROP",
+    "-A PREROUTING -f -j DROP",
+)
+NOT_A_SYN = "! --tcp-flags FIN,SYN,RST,ACK SYN"
+
 RULESETS: dict[str, tuple[Family, str]] = {
+    "floods raw": (FOUR, _table("raw", *BOGUS)),
+    "floods mangle": (
+        FOUR,
+        _table(
+            "mangle",
+            "-A PREROUTING -m conntrack --ctstate INVALID -j DROP",
+            f"-A PREROUTING -p tcp -m tcp {NOT_A_SYN} -m conntrack --ctstate NEW -j DROP",
+            "-A PREROUTING -p tcp -m conntrack --ctstate NEW -m tcpmss ! --mss 536:65535 -j DROP",
+            *BOGUS,
+        ),
+    ),
     "output devices": (
         FOUR,
         _filter(
