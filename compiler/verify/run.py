@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from ..decisions.model import Drop
 from ..host.facts import HostFacts
@@ -92,7 +93,7 @@ def verify(
         decisions=len(every),
         reached=len([k for k in every if k in reached]),
         unreached=tuple(k for k in every if k not in reached),
-        unmet=_unmet(compiled, result),
+        unmet=_unmet(compiled, result, host.interface.name),
         differing=differing,
         seconds=time.monotonic() - started,
     )
@@ -165,14 +166,22 @@ def _dropping(compiled: Compiled) -> list[tuple[Kind, int]]:
     ]
 
 
-def _unmet(compiled: Compiled, result: Comparison) -> tuple[Entry, ...]:
-    """Rules on the path that no frame fits; those that none can reach are known already."""
+def _unmet(compiled: Compiled, result: Comparison, interface: str) -> tuple[Entry, ...]:
+    """Rules on the path that no frame fits; not those that none can reach, or of another interface."""
     met = {_key(rule) for rule in result.met}
     return tuple(
         e
         for e in compiled.report.entries
-        if e.cause.rule is not None and e.fate is not Fate.UNREACHABLE and _key(e.cause.rule) not in met
+        if e.cause.rule is not None
+        and e.fate is not Fate.UNREACHABLE
+        and _key(e.cause.rule) not in met
+        and not _elsewhere(e.cause.rule, interface)
     )
+
+
+def _elsewhere(rule: Rule, interface: str) -> bool:
+    names = [o for m in rule.matches for o in m.options if o.name == "-i" and isinstance(o.value, str)]
+    return any(fnmatchcase(interface, o.value.replace("+", "*")) == o.negated for o in names)
 
 
 def _key(rule: Rule) -> tuple[str, int]:
