@@ -13,7 +13,7 @@ import secrets
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from xdptables.fields import Family
@@ -200,17 +200,14 @@ class Place:
 
 def command(*words: str, text: str | None = None, timeout: float | None = None) -> str:
     """Run it and return its standard output. Raises UserError."""
+    name = " ".join((Path(words[0]).name, *words[1:4]))
     try:
         done = subprocess.run(words, capture_output=True, text=True, input=text, check=False, timeout=timeout)
     except FileNotFoundError as e:
         raise UserError(f"no {words[0]} on this system", "`make setup` installs what is needed") from e
     except subprocess.TimeoutExpired as e:
-        raise UserError(f"{words[0]} took more than {timeout:.0f} s") from e
+        raise UserError(f"{name} took more than {timeout:.0f} s") from e
     if done.returncode:
-        raise UserError(f"{' '.join(words[:4])} ...: {_last(done.stderr or done.stdout)}")
+        said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        raise UserError(f"{name}: {' '.join(said[:2]) or 'failed without a word'}")
     return done.stdout
-
-
-def _last(said: str) -> str:
-    lines: Sequence[str] = [line.strip() for line in said.splitlines() if line.strip()]
-    return lines[0] if lines else "failed without a word"
