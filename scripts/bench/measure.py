@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from xdptables.fields import Family
 
-from . import gate, results, rounds, testrun
+from . import contestants, gate, results, rounds, testrun
 from .cases import QUICK_SIZES, WORKLOADS, Case
 from .contestants import CONTESTANTS
 from .entry import Entry, enter
@@ -40,7 +40,8 @@ class Options:
 
 def measure(sender: Sender, options: Options, progress: Progress) -> Run:
     begin = time.monotonic()
-    cases = _cases(options)
+    cases = _cases(options, progress)
+    contestants.preload()
     entries, failed = _enter(sender, cases, options.contestants, progress)
     generators = {family: Generator(sender, family) for family in {case.family for case in cases}}
     with sender.pinned():
@@ -57,8 +58,8 @@ def measure(sender: Sender, options: Options, progress: Progress) -> Run:
     return Run(tuple(found), results.this_machine(), options.quick, time.monotonic() - begin)
 
 
-def _cases(options: Options) -> list[Case]:
-    found = []
+def _cases(options: Options, progress: Progress) -> list[Case]:
+    wanted = []
     for workload in WORKLOADS:
         if options.workloads and workload.key not in options.workloads:
             continue
@@ -67,7 +68,12 @@ def _cases(options: Options) -> list[Case]:
             sizes = options.sizes
         elif options.quick and len(sizes) > 1:
             sizes = tuple(size for size in sizes if size in QUICK_SIZES)
-        found += [workload.case(size) for size in sizes]
+        wanted += [(workload, size) for size in sizes]
+    progress.start("rules and packets", len(wanted))
+    found = []
+    for workload, size in wanted:
+        found.append(workload.case(size))
+        progress.step()
     return found
 
 
