@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -152,8 +153,9 @@ class _Known:
         self.held_back = {c for d in certain for item in narrow(d).decisions for c in causes_of(item)}
         # What takes every packet that gets there stands for all obstacles behind it.
         found = [(bool(d.when.sets), d.then) for x in lists for d in x.decisions]
-        self.undecided = [t for some, t in found if isinstance(t, Undecided) and not some]
-        self.undecided += [t for some, t in reversed(found) if isinstance(t, Undecided) and some]
+        undecided = [t for some, t in found if isinstance(t, Undecided) and not some]
+        undecided += [t for some, t in reversed(found) if isinstance(t, Undecided) and some]
+        self.undecided = _first_of_each_place([t for t in undecided if t.cause is not None])
 
     def entry(self, cause: Cause, family: str, rule: Rule | None) -> Entry:
         name = rule.target.name if rule and rule.target else ""
@@ -180,18 +182,32 @@ class _Known:
 
     def _blocker(self, cause: Cause) -> str:
         """The undecided rule that takes its packets first."""
-        for then in self.undecided:
-            if then.cause is not None and (cause.policy or _place(then.cause) < _place(cause)):
-                return f"line {then.cause.line} may decide its packets first ({then.why})"
-        return "earlier rules decide all its packets"
+        at = 0
+        if not cause.policy:
+            at = bisect_left(self.undecided, True, key=lambda t: _place(t.cause) < _place(cause))
+        if at == len(self.undecided):
+            return "earlier rules decide all its packets"
+        then = self.undecided[at]
+        line = then.cause.line if then.cause else 0
+        return f"line {line} may decide its packets first ({then.why})"
 
 
 _TABLES = {table: at for at, table in enumerate(dict.fromkeys(t for t, _ in PATH))}
 
 
-def _place(cause: Cause) -> tuple[int, int]:
+def _place(cause: Cause | None) -> tuple[int, int]:
     """What comes first for a packet, as far as table and line tell."""
-    return _TABLES.get(cause.table, 0), cause.line
+    return (_TABLES.get(cause.table, 0), cause.line) if cause else (0, 0)
+
+
+def _first_of_each_place(undecided: list[Undecided]) -> list[Undecided]:
+    """Those that can be the first, in the list's order, before some place: each stands before all ahead of
+    it in the list, so the places fall."""
+    out: list[Undecided] = []
+    for then in undecided:
+        if not out or _place(then.cause) < _place(out[-1].cause):
+            out.append(then)
+    return out
 
 
 def _without_undecided(decisions: DecisionList) -> DecisionList:
