@@ -10,10 +10,11 @@ from .hookpath import Stop
 
 
 class Foresight:
-    """Of one hook path. Chains that call themselves are no concern: the walk leaves them to netfilter."""
+    """Of one hook path."""
 
     def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...]) -> None:
         self._tables = [self._table(ruleset, s) for s in stops]
+        self._asking = {t.name: _asking(t) for t in self._tables}
         self._ahead: dict[tuple[str, str], list[bool]] = {}
         starts = [self._from(t, s.chain.name, 0) for t, s in zip(self._tables, stops, strict=True)]
         #: For each stop, whether a later one asks.
@@ -37,14 +38,31 @@ class Foresight:
         """From rule `at` of the chain on, with the chains that are called there."""
         key = (table.name, name)
         if key not in self._ahead:
-            chain = table.chain(name)
-            self._ahead[key] = []  # while it is being made: a chain that calls itself
-            own = [self._rule_asks(table, r) for r in chain.rules] if chain else []
+            chain, asking = table.chain(name), self._asking[table.name]
+            own = [_asks(r) or _called(r) in asking for r in chain.rules] if chain else []
             self._ahead[key] = [*accumulate(reversed(own), bool.__or__)][::-1]
         ahead = self._ahead[key]
         return at < len(ahead) and ahead[at]
 
-    def _rule_asks(self, table: Table, rule: Rule) -> bool:
-        if any(m.known and asks_new_or_invalid(m) for m in rule.matches):
-            return True
-        return rule.target is not None and self._from(table, rule.target.name, 0)
+
+def _asks(rule: Rule) -> bool:
+    return any(m.known and asks_new_or_invalid(m) for m in rule.matches)
+
+
+def _called(rule: Rule) -> str:
+    return rule.target.name if rule.target else ""
+
+
+def _asking(table: Table) -> set[str]:
+    """The chains from which such a rule can be met: those that hold one, and those that call these."""
+    callers: dict[str, list[str]] = {}
+    for rule in table.rules():
+        callers.setdefault(_called(rule), []).append(rule.chain)
+    todo = [rule.chain for rule in table.rules() if _asks(rule)]
+    found: set[str] = set()
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += callers.get(name, ())
+    return found

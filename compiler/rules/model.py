@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from ..fields import Family
@@ -113,14 +114,18 @@ class Chain:
         return hash((self.name, self.policy))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     name: str
     chains: tuple[Chain, ...]
     span: Span | None = field(default=None, compare=False, repr=False)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Chain]:
+        return {c.name: c for c in reversed(self.chains)}
+
     def chain(self, name: str) -> Chain | None:
-        return next((c for c in self.chains if c.name == name), None)
+        return self._by_name.get(name)
 
     def rules(self) -> Iterator[Rule]:
         for chain in self.chains:
