@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo bench coverage race docs lint clean
+.PHONY: setup test demo bench scaling coverage race docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -25,6 +25,10 @@ bench: setup
 # Write what the last `make bench` found into docs/.
 bench-docs: setup
 	PYTHONPATH=scripts $(PY) -m bench.docs
+
+# Time and memory of each step of the compiler, by the number of rules; as root also of load.
+scaling: setup
+	$(PY) scripts/scaling.py $(SCALING_ARGS)
 
 # What of real rulesets runs in XDP, and why the rest does not; XDPTABLES_CORPUS says where they are.
 coverage: setup
