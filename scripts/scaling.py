@@ -23,10 +23,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from generated_rules import WORKLOADS
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+from generated_rules import WORKLOADS
 
 SIZES = (1_000, 10_000, 100_000)
 BEGIN, END = "<!-- scaling: begin; make scaling-docs writes what is between -->", "<!-- scaling: end -->"
