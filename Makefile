@@ -2,7 +2,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo bench scaling coverage race docs lint clean
+.PHONY: setup test demo bench bench-docs scaling coverage race docs lint clean
 
 setup: $(VENV)/.ready
 

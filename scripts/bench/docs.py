@@ -7,7 +7,8 @@ import re
 import sys
 from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.text import Text
 
 from xdptables.source import UserError
 
@@ -16,22 +17,31 @@ from .results import Run
 
 SAVED = Path("build/bench.json")
 PAGE, PICTURE = Path("docs/performance.md"), Path("docs/bench.svg")
-_BEGIN, _END = "<!-- bench: begin; make bench-docs writes what is between -->", "<!-- bench: end -->"
+_BEGIN, _END = "<!-- bench {name}: make bench-docs writes what follows -->", "<!-- bench {name}: end -->"
 
 
 def write(run: Run) -> None:
     page = PAGE.read_text()
-    if page.count(_BEGIN) != 1 or page.count(_END) != 1:
-        raise UserError(f"{PAGE} has no place for the figures", f"between the lines {_BEGIN} and {_END}")
-    said = f"On {run.machine}:\n\n```text\n{text(run)}\n```"
-    PAGE.write_text(re.sub(f"{_BEGIN}.*{_END}", lambda _: f"{_BEGIN}\n{said}\n{_END}", page, flags=re.S))
+    page = _put(page, "aims", f"On {run.machine}:\n\n{_text(table.aims_table(run))}")
+    page = _put(page, "figures", _text(*table.figures(run)))
+    PAGE.write_text(page)
     plot.draw(run, PICTURE)
 
 
-def text(run: Run) -> str:
+def _put(page: str, name: str, text: str) -> str:
+    begin, end = _BEGIN.format(name=name), _END.format(name=name)
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise UserError(f"{PAGE} has no place for the {name}", f"between the lines {begin} and {end}")
+    return re.sub(f"{begin}.*{end}", lambda _: f"{begin}\n{text}\n{end}", page, flags=re.S)
+
+
+def _text(*parts: RenderableType) -> str:
     out = io.StringIO()
-    table.show(run, Console(file=out, width=120, highlight=False))
-    return "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
+    console = Console(file=out, width=120, highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, Text))
+    lines = "\n".join(line.rstrip() for line in out.getvalue().strip().splitlines())
+    return f"```text\n{lines}\n```"
 
 
 def main() -> int:

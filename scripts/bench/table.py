@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -21,30 +23,37 @@ program ns: the XDP program alone, by BPF_PROG_TEST_RUN, over an empty one."""
 
 
 def show(run: Run, console: Console, *, aims: bool = True) -> None:
-    for workload in WORKLOADS:
-        for size in run.sizes(workload.key):
-            console.print(f"\n{workload.title}, {size:,} rules", style="bold", soft_wrap=True)
-            _case(run, workload.key, size, console)
-    console.print(_LEGEND, style="dim", soft_wrap=True)
+    for part in figures(run):
+        console.print(part, soft_wrap=isinstance(part, Text))
     if aims:
-        console.print("\nThe aims, and what was reached", style="bold")
+        console.print(Text("\nThe aims, and what was reached", "bold"))
         console.print(aims_table(run))
 
 
-def _case(run: Run, workload: str, size: int, console: Console) -> None:
+def figures(run: Run) -> Iterator[Table | Text]:
+    for workload in WORKLOADS:
+        for size in run.sizes(workload.key):
+            yield Text(f"\n{workload.title}, {size:,} rules", "bold")
+            yield from _case(run, workload.key, size)
+    yield Text(_LEGEND, "dim")
+
+
+def _case(run: Run, workload: str, size: int) -> Iterator[Table | Text]:
     table = _table("", *_RIGHT)
     labels = {c.key: c.label for c in CONTESTANTS}
     found = [r for r in run.results if (r.workload, r.size) == (workload, size)]
     for result in found:
         if result.ns is not None:
             table.add_row(labels[result.contestant], *_figures(run, result))
-    console.print(table)
+    yield table
     for result in found:
         if result.failure:
-            said = f"{labels[result.contestant]}: {'WRONG: ' if result.wrong else ''}{result.failure}"
-            console.print(said, style="red" if result.wrong else "dim", markup=False, soft_wrap=True)
+            word = "WRONG: " if result.wrong else ""
+            yield Text(
+                f"{labels[result.contestant]}: {word}{result.failure}", "red" if result.wrong else "dim"
+            )
         if result.note:
-            console.print(f"{labels[result.contestant]}: {result.note}", style="dim", soft_wrap=True)
+            yield Text(f"{labels[result.contestant]}: {result.note}", "dim")
 
 
 def _figures(run: Run, r: Result) -> tuple[str, ...]:
