@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+_LONGEST = 300  # characters of a line that a message shows
+
 
 def printable(text: str) -> str:
     """For a terminal: what rules and comments hold can't move its cursor or turn its text round."""
@@ -59,13 +61,20 @@ class Diagnostic:
     severity: str = "error"
 
     def render(self) -> str:
-        """file:line:column, the message, the line with a caret below it, and the hint."""
+        """file:line:column, the message, the line with a caret below it, and the hint. Of a long line, what
+        stands around the place."""
         head = f"{self.span}: {self.severity}: {self.message}"
-        line = self.span.source.line(self.span.line)
+        line, column = self.span.source.line(self.span.line), self.span.column
+        before, after = "", ""
+        if len(line) > _LONGEST:
+            start = max(min(column - 1 - _LONGEST // 4, len(line) - _LONGEST), 0)
+            before, after = "..." if start else "", "..." if start + _LONGEST < len(line) else ""
+            line, column = line[start : start + _LONGEST], column - start
         # Tabs stay tabs in the margin, so that the caret stands below its column.
-        margin = "".join("\t" if c == "\t" else " " for c in line[: self.span.column - 1])
-        marker = "^" + "~" * (max(self.span.end_column - self.span.column, 1) - 1)
-        parts = [head, f"    {line}", f"    {margin}{marker}"]
+        margin = " " * len(before) + "".join("\t" if c == "\t" else " " for c in line[: column - 1])
+        width = min(self.span.end_column - self.span.column, max(len(line) - column + 1, 1))
+        marker = "^" + "~" * (max(width, 1) - 1)
+        parts = [head, f"    {before}{line}{after}", f"    {margin}{marker}"]
         if self.hint:
             parts.append(f"    hint: {self.hint}")
         return "\n".join(parts)
