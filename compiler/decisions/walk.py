@@ -28,6 +28,8 @@ from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, S
 SPARE_STATES, STATES_A_RULE = 20_000, 4
 #: Worlds at once: as many places as a packet may be at.
 MAX_WORLDS = 16
+#: Chains within chains. A position is as long as it is deep; nft takes 16, real rules need half of that.
+MAX_DEPTH = 64
 UNTRACKS = frozenset({"CT", "NOTRACK"})
 
 
@@ -167,6 +169,9 @@ class Walk:
         if user_chain is not None and user_chain.policy is None:
             if (target.name, True) in at.chains or (target.name, False) in at.chains:
                 return self._left(state, at, cause, condition, f"the chain {target.name} calls itself", rule)
+            if len(at.chains) >= MAX_DEPTH:
+                why = f"chains call each other more than {MAX_DEPTH} deep"
+                return self._left(state, at, cause, condition, why, rule)
             inside = self._moved(state, at.enter(target.name, target.goto))
             return self._both(steps, state, at, condition, inside, onward)
         if target.name == "DROP":
