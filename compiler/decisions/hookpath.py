@@ -42,8 +42,17 @@ def rule_uses_conntrack(rule: Rule) -> bool:
     return bool(target and target.uses_conntrack) or rule_reads_state(rule)
 
 
+_READING_TARGETS = ("CONNSECMARK", "SYNPROXY")
+
+
 def rule_reads_state(rule: Rule) -> bool:
-    """An unknown match counts: it might."""
+    """An unknown match counts: it might. So does the mark of a connection, once the packet has it."""
+    target = rule.target
+    if target is not None and (
+        target.name in _READING_TARGETS
+        or (target.name == "CONNMARK" and target.option("--restore-mark") is not None)
+    ):
+        return True
     return any(m.name not in MATCHES or MATCHES[m.name].reads_conntrack for m in rule.matches)
 
 

@@ -133,7 +133,7 @@ def _reads_state(table: Table, bases: Sequence[str]) -> bool:
             if any(m.name in READS_STATE or not m.known for m in rule.matches):
                 return True
             if rule.target is not None:
-                if rule.target.name in ("CONNMARK", "CONNSECMARK", "SYNPROXY"):
+                if rule.target.name in ("CONNSECMARK", "SYNPROXY") or rule.target.option("--restore-mark"):
                     return True
                 todo.append(rule.target.name)
     return False

@@ -169,3 +169,19 @@ def test_an_old_kernel_is_a_finding():
 def test_without_a_rule_that_tracks_nothing_is_asked():
     c = compiled("-p tcp -m ttl --ttl-lt 5 -j DROP")
     assert "xt_ct_lookup" not in c.c_text and drops(c, Kind.IPV4, ttl=4)
+
+
+@pytest.mark.parametrize(
+    ("target", "reads"),
+    [("CONNMARK --restore-mark", True), ("CONNMARK --set-xmark 0x1/0xffffffff", False), ("ACCEPT", False)],
+)
+def test_a_mark_that_comes_from_the_connection_is_read_on_the_way_out(target: str, reads: bool):
+    """What netfilter drops still keeps the entry alive, and with it the mark that OUTPUT goes by."""
+    text = (
+        f"*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j {target}\nCOMMIT\n"
+        "*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT DROP [0:0]\n-A INPUT -p tcp --dport 23 -j DROP\n"
+        "-A INPUT -m conntrack --ctstate INVALID\n-A OUTPUT -m mark --mark 1 -j ACCEPT\nCOMMIT\n"
+    )
+    c = compile_rules(read_rulesets(Source("rules", text)), HOST)
+    assert drops(c, dport=23)
+    assert drops(c, Kind.IPV4, dport=23) is not reads
