@@ -14,6 +14,12 @@ $(VENV)/.ready: pyproject.toml scripts/setup.sh
 test: setup
 	$(PY) -m pytest $(PYTEST_ARGS)
 
+# Random rules and traffic, judged by netfilter, interpreter, plan and program, for SECONDS; a slice of it is
+# in `make test`. SEED repeats a run. Needs root.
+.PHONY: fuzz
+fuzz: setup
+	cd tests && ../$(PY) -m fuzz.run --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
 # Two network namespaces, real rules, real packets, and what XDP dropped of them. Needs root.
 demo: setup
 	$(PY) scripts/demo.py

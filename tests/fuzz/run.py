@@ -1,0 +1,148 @@
+"""Random testing for as long as one likes: python -m fuzz.run --seconds 3600 (make fuzz SECONDS=3600).
+
+Prints the first seed; a failure is shrunk and printed as an entry for test_regressions.py. Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import secrets
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from fuzz.shrink import shrink
+from fuzz.trial import (
+    PLAN,
+    Arena,
+    Case,
+    Counts,
+    Result,
+    Wrong,
+    again,
+    arenas,
+    case_of,
+    make_rules,
+    plan_is_wrong,
+    trial,
+)
+from xdptables.kernel import pins, state
+from xdptables.rules.model import Variant
+
+VARIANTS = (Variant.NFT, Variant.LEGACY)
+_TIMES_A_FAILURE_IS_TRIED = 3
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 30), help="of the first trial")
+    parser.add_argument("--trials", type=int, default=sys.maxsize)
+    parser.add_argument("--json", help="write the totals to this file as well")
+    options = parser.parse_args()
+    print(f"first seed {options.seed}", flush=True)
+    counts, seconds = run(options.seed, options.seconds, options.trials)
+    print(f"{totals(counts)} in {seconds:.0f} s")
+    if options.json:
+        Path(options.json).write_text(json.dumps({**dataclasses.asdict(counts), "seconds": seconds}) + "\n")
+    return 1 if counts.disagreements else 0
+
+
+def run(seed: int, seconds: float, trials: int = sys.maxsize) -> tuple[Counts, float]:
+    start = time.monotonic()
+    counts = Counts()
+    shown = start
+    with own_state(), arenas() as arena_of:
+        number = 0
+        while number < trials and time.monotonic() - start < seconds:
+            ring = arena_of(VARIANTS[(seed + number) // 2 % 2], make_rules(seed + number))
+            result = attempt(ring, seed + number)
+            counts.add(result.counts)
+            if result.wrong:
+                print(failure(ring, seed + number, result), flush=True)
+            number += 1
+            if time.monotonic() - shown > 60:
+                shown = time.monotonic()
+                print(f"{shown - start:.0f} s: {totals(counts)}", flush=True)
+    return counts, time.monotonic() - start
+
+
+def totals(counts: Counts) -> str:
+    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in vars(counts).items())
+
+
+def attempt(ring: Arena, seed: int) -> Result:
+    """A trial that ends in an exception is a failure like another. What fails once only is none of the
+    program's: frames can be late on a busy machine."""
+    result = _guarded(ring, seed)
+    for _ in range(_TIMES_A_FAILURE_IS_TRIED - 1):
+        if not result.wrong:
+            break
+        again = _guarded(ring, seed)
+        both = {w.what for w in result.wrong} & {w.what for w in again.wrong}
+        result.wrong = [w for w in result.wrong if w.what in both]
+        result.counts.disagreements = len(result.wrong)
+    return result
+
+
+def _guarded(ring: Arena, seed: int) -> Result:
+    try:
+        return trial(ring, seed)
+    except Exception:
+        return Result([Wrong("exception", traceback.format_exc())], Counts(rulesets=1, disagreements=1))
+
+
+def failure(ring: Arena, seed: int, result: Result) -> str:
+    """What was wrong, and the smallest case that shows it."""
+    lines = [f"\nDISAGREEMENT, seed {seed}, {ring.alone.variant}"]
+    lines += [f"  {w.what}: {w.text}" for w in result.wrong[:5]]
+    what = result.wrong[0].what
+    if what == "exception":
+        return "\n".join(lines)
+    case, prepared = case_of(ring, seed)
+
+    def fails(candidate: Case) -> bool:
+        if what == PLAN:
+            return plan_is_wrong(candidate, prepared)
+        return any(w.what == what for w in again(ring, candidate).wrong)
+
+    small = shrink(case, fails)
+    lines += [f"  {w.what}: {w.text}" for w in again(ring, small).wrong[:3]]
+    return "\n".join([*lines, as_regression(ring, seed, small)])
+
+
+def as_regression(ring: Arena, seed: int, case: Case) -> str:
+    variant = ring.alone.variant.name
+    lines = [
+        f'    Regression("seed {seed}", Variant.{variant}, forward={case.forward}, real={case.real}, rules=('
+    ]
+    for rules in case.rulesets:
+        lines += [f'        Dump(Family.{rules.family.name}, """', rules.short.rstrip(), '"""),']
+    lines.append("    ), traffic=(")
+    lines += [f'        "{"out" if e.out else "in"} {e.frame.data.hex()}",' for e in case.events]
+    return "\n".join([*lines, "    )),"])
+
+
+@contextlib.contextmanager
+def own_state() -> Iterator[None]:
+    """Records and pins apart from those of programs that are at work on this machine."""
+    before = state.DIRECTORY, pins.DIRECTORY
+    with tempfile.TemporaryDirectory() as folder:
+        state.DIRECTORY = Path(folder)
+        pins.DIRECTORY = pins.BPFFS / f"xdptables-{Path(folder).name}"
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                pins.DIRECTORY.rmdir()
+            state.DIRECTORY, pins.DIRECTORY = before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

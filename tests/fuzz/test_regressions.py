@@ -1,0 +1,81 @@
+# ruff: noqa: E501
+"""What random testing has found, as it printed it: rules and traffic on which all judges must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from fuzz.rules import Dump
+from fuzz.run import own_state
+from fuzz.traffic import Event
+from fuzz.trial import Arena, Case, again, arenas
+from xdptables.fields import Family
+from xdptables.rules.model import Variant
+from xdptables.verify.model import Frame
+
+pytestmark = pytest.mark.kernel
+
+
+@dataclass(frozen=True)
+class Regression:
+    name: str
+    variant: Variant
+    rules: tuple[Dump, ...]
+    traffic: tuple[str, ...]
+    forward: bool = False
+    real: bool = True
+
+    @property
+    def case(self) -> Case:
+        events = tuple(
+            Event(Frame(f"event {n}", bytes.fromhex(words[1])), words[0] == "out")
+            for n, words in enumerate(line.split() for line in self.traffic)
+        )
+        return Case(self.rules, events, self.forward, self.real)
+
+
+# fmt: off
+REGRESSIONS = (
+    # The compiler dropped by what is not constant in a flow, where OUTPUT goes by the connection's mark.
+    Regression("restored mark", Variant.NFT, real=False, rules=(
+        Dump(Family.IPV4, """
+*mangle
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -m ttl --ttl-lt 64 -j DROP
+-A OUTPUT -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a08004500003400010000400135c5c0000202c00002010800f7ff00000000000000000000000000000000000000000000000000000000",
+        "in 02000000000b02000000000a080045000034000100003f0136c5c0000202c00002010800f7ff00000000000000000000000000000000000000000000000000000000",
+    )),
+    # Quoted in an answer of the host, the peer's own packet has another ID each time.
+    Regression("seed 1005", Variant.NFT, real=True, rules=(
+        Dump(Family.IPV4, """
+*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -j REJECT --reject-with icmp-proto-unreachable
+COMMIT
+"""),
+    ), traffic=(
+        "out 02000000000b02000000000a08004500003400010000010135c5c0000201c00002020800f7ff00000000000000000000000000000000000000000000000000000000",
+    )),
+)
+# fmt: on
+
+
+@pytest.fixture(scope="module")
+def arena_of() -> Iterator[Callable[..., Arena]]:
+    with own_state(), arenas() as of:
+        yield of
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda r: r.name)
+def test_all_judges_agree(arena_of: Callable[..., Arena], regression: Regression) -> None:
+    result = again(arena_of(regression.variant, regression.rules), regression.case)
+    assert result.counts.rulesets == 1
+    assert result.wrong == []

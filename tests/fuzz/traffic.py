@@ -1,0 +1,116 @@
+"""What a trial sends: frames derived from the rules, and flows whose packets go both ways, in a random order
+that keeps each flow's own."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xdptables.fields import Family
+from xdptables.verify.build import Spec, build, checksum
+from xdptables.verify.model import Frame, Place
+
+SYN, ACK, SYN_ACK, RST, RST_ACK, FIN_ACK, DATA, NULL, XMAS = 2, 0x10, 0x12, 4, 0x14, 0x11, 0x118, 0, 0x29
+_PORTS = (22, 53, 80, 443, 7, 40000, 1024)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A frame to the host, or (`out`) a packet that the host sends, as a frame too."""
+
+    frame: Frame
+    out: bool = False
+
+
+def events(
+    frames: Sequence[Frame], families: Sequence[Family], place: Place, rng: random.Random
+) -> list[Event]:
+    """Frames and flows, mixed."""
+    queues = [[Event(f)] for f in frames]
+    for number in range(rng.randrange(6, 14)):
+        queues.append(_flow(number, rng.choice(families), frames, place, rng))
+    order = [i for i, queue in enumerate(queues) for _ in queue]
+    rng.shuffle(order)
+    heads = [iter(queue) for queue in queues]
+    return [next(heads[i]) for i in order]
+
+
+def _flow(
+    number: int, family: Family, frames: Sequence[Frame], place: Place, rng: random.Random
+) -> list[Event]:
+    four = family is Family.IPV4
+    kind = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "echo"))
+    own, peer = (place.own4, place.peer4) if four else (place.own6, place.peer6)
+    near = int(ipaddress.ip_address(own))
+    far = int(ipaddress.ip_address(peer))
+    if rng.random() < 0.4:
+        far += rng.randrange(2, 60)
+    inward: Spec = {"src": far, "dst": near, "ttl": rng.choice((64, 64, 1, 255))}
+    if kind == "echo":
+        inward["proto"] = 1 if four else 58
+        ask, answer = (0x0800, 0x0000) if four else (0x8000, 0x8100)
+        steps = [rng.choice((ask, answer)) for _ in range(rng.randrange(2, 6))]
+        return [
+            _event(family, {**inward, "icmp": step}, place, rng.random() < 0.5, f"flow {number} echo")
+            for step in steps
+        ]
+    inward |= {
+        "proto": 6 if kind == "tcp" else 17,
+        "sport": rng.choice(_PORTS), "dport": rng.choice(_PORTS),
+    }  # fmt: skip
+    made: list[Event] = []
+    for step in _steps(kind, rng):
+        out, flags = step
+        if flags < 0:  # an ICMP error about a packet that the host sent
+            made.append(Event(_error(family, inward, place, f"flow {number} error")))
+            continue
+        spec = {**inward, "tcp_flags": flags} if kind == "tcp" else inward
+        made.append(_event(family, spec, place, out, f"flow {number} {kind} {flags:#x}"))
+    return made
+
+
+def _steps(kind: str, rng: random.Random) -> list[tuple[bool, int]]:
+    """(from the host, flags or -1 for an ICMP error)."""
+    if kind == "udp":
+        return [(rng.random() < 0.4, 0 if rng.random() < 0.9 else -1) for _ in range(rng.randrange(2, 7))]
+    client = rng.random() < 0.5  # the host opens it
+    usual = [(client, SYN), (not client, SYN_ACK), (client, ACK), (client, DATA), (not client, DATA)]
+    usual += [(client, FIN_ACK), (not client, FIN_ACK), (client, ACK)]
+    steps = usual[: rng.randrange(1, len(usual) + 1)]
+    for _ in range(rng.choice((0, 1, 2, 4))):
+        flags = rng.choice((SYN, ACK, SYN_ACK, RST, RST_ACK, FIN_ACK, DATA, NULL, XMAS, -1))
+        steps.insert(rng.randrange(len(steps) + 1), (flags >= 0 and rng.random() < 0.3, flags))
+    return steps
+
+
+def _event(family: Family, inward: Spec, place: Place, out: bool, name: str) -> Event:
+    spec = dict(inward)
+    if out:
+        spec |= {"src": inward["dst"], "dst": inward["src"]}
+        if "sport" in inward:
+            spec |= {"sport": inward["dport"], "dport": inward["sport"]}
+    return Event(Frame(f"{name} {'out' if out else 'in'}", build(family, spec, place)), out)
+
+
+def _error(family: Family, inward: Spec, place: Place, name: str) -> Frame:
+    """Port unreachable, about the packet that the host may have sent in this flow."""
+    four = family is Family.IPV4
+    sent = _event(family, inward, place, True, "").frame.data[14:]
+    quoted = sent[:28] if four else sent[:48]
+    head = bytes((3, 3) if four else (1, 4)) + bytes(6) + quoted
+    src, dst = (inward["src"], inward["dst"])
+    size = 4 if four else 16
+    addresses = src.to_bytes(size) + dst.to_bytes(size)
+    protocol = 1 if four else 58
+    pseudo = b"" if four else addresses + len(head).to_bytes(4) + protocol.to_bytes(4)
+    head = head[:2] + checksum(pseudo + head).to_bytes(2) + head[4:]
+    plain = build(family, {**inward, "proto": protocol}, place)
+    if four:
+        ip = plain[14:34]
+        ip = ip[:2] + (20 + len(head)).to_bytes(2) + ip[4:10] + b"\0\0" + ip[12:]
+        ip = ip[:10] + checksum(ip).to_bytes(2) + ip[12:]
+    else:
+        ip = plain[14:18] + len(head).to_bytes(2) + plain[20:54]
+    return Frame(name, plain[:14] + ip + head)
