@@ -45,8 +45,9 @@ def ipv6header(match: Match, sight: Sight) -> Answer:
 
 
 def frag(match: Match, sight: Sight) -> Answer:
-    """No header, no match, whatever the options say and whether they are inverted."""
-    return Answer.MAYBE if sight.packet.fragment or sight.flow_only else Answer.NO
+    """No header, no match, whatever the options say and whether they are inverted. The other packets of a
+    flow have none either: where connections are tracked, fragments have been joined."""
+    return Answer.MAYBE if sight.packet.fragment else Answer.NO
 
 
 def header_present(match: Match, sight: Sight) -> Answer:

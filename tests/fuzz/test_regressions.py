@@ -64,6 +64,20 @@ COMMIT
     ), traffic=(
         "out 02000000000b02000000000a08004500003400010000010135c5c0000201c00002020800f7ff00000000000000000000000000000000000000000000000000000000",
     )),
+    # The interpreter took the rest of a flow to be fragments, which connection tracking has joined.
+    Regression("seed 2011", Variant.LEGACY, real=False, rules=(
+        Dump(Family.IPV6, """
+*mangle
+:INPUT ACCEPT [0:0]
+:c0 - [0:0]
+-A INPUT -m frag --fragid 0:100 -g c0
+-A INPUT -j DROP
+-A INPUT -j CONNMARK --save-mark
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a86dd60000000001406400000000000000000000000000000000020010db80000000000000000000000019c400016000000000000000050022000c5d20000",
+    )),
 )
 # fmt: on
 
