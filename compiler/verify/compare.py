@@ -24,6 +24,7 @@ def compare(
     missed: bool = False,
     until: float | None = None,
     tick: Callable[[], None] = lambda: None,
+    judge: Judge | None = None,
 ) -> Comparison:
     """Every frame that is dropped must be one that netfilter certainly drops. A drop after a look at
     conntrack that found nothing is held to what is certain of a packet without an entry, any other one to
@@ -31,9 +32,10 @@ def compare(
 
     `missed`: ask the judge about the frames that passed too, and count what could have been dropped.
     `until`: stop judging at that time.monotonic(); drops are judged in an order that takes each cause in
-    turn, so that the clock cuts all of them alike. `tick`: called once for each frame judged."""
+    turn, so that the clock cuts all of them alike. `tick`: called once for each frame judged. `judge`: of
+    these rules and this host, where there is one already."""
     rulings = list(rulings)
-    judge = Judge(rulesets, host, host.interface.name or None)
+    judge = judge or judge_of(rulesets, host)
     dropped = [i for i, r in enumerate(rulings) if r.drop]
     passed = [i for i, r in enumerate(rulings) if not r.drop] if missed else []
     causes: Counter[Cause] = Counter()
@@ -69,6 +71,10 @@ def compare(
         met=frozenset(met.values()),
         disagreements=tuple(wrong),
     )
+
+
+def judge_of(rulesets: Sequence[Ruleset], host: HostFacts) -> Judge:
+    return Judge(rulesets, host, host.interface.name or None)
 
 
 def certain(judge: Judge, frame: bytes, ruling: Ruling) -> Outcome:

@@ -41,7 +41,7 @@ def rounds(frames: Sequence[bytes]) -> list[list[int]]:
     count: dict[Flow, int] = {}
     for index, frame in enumerate(frames):
         flow = flow_of(frame)
-        if not flow or not _is_whole(frame):
+        if not flow or not is_whole(frame):
             last.append(index)
             continue
         number = count.get(flow, 0)
@@ -52,18 +52,19 @@ def rounds(frames: Sequence[bytes]) -> list[list[int]]:
     return [*groups, last] if last else groups
 
 
-def _is_whole(frame: bytes) -> bool:
+def is_whole(frame: bytes) -> bool:
+    """Whether the program reads it to its end, and it is no fragment."""
     try:
         return not planned.parse(frame, int.from_bytes(frame[:6])).fragment
     except planned.Passes:
         return False
 
 
-def spread(frames: Sequence[bytes]) -> list[bytes]:
+def spread(frames: Sequence[bytes], start: int = 0) -> list[bytes]:
     """The frames with a source port of their own each, where they have the usual one: so that they share no
-    flow. Right checksums stay right, wrong ones wrong."""
+    flow. Right checksums stay right, wrong ones wrong. `start`: how many frames had such ports before."""
     out = []
-    port = _FIRST
+    port = _FIRST + start % (_LAST - _FIRST)
     for frame in frames:
         changed = _with_port(frame, port)
         if changed != frame:

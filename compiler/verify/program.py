@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from ..emit.plan import Plan
 from ..host.facts import HostFacts
 from ..kernel import kfuncs, maps, syscall
 from ..kernel.compile import compile_program
+from .flows import is_whole
 from .model import Ruling
 from .namespace import own_namespace
 
@@ -33,7 +35,10 @@ class ProgramSubject:
         attached_long_ago(map_fds)
 
     def rule(self, frames: Sequence[bytes]) -> list[Ruling]:
-        rulings = [self._ruling(f) for f in frames]
+        # Once it has passed one that it does not read, it passes all between the same addresses for a while.
+        rulings = [Ruling(False)] * len(frames)
+        for index in sorted(range(len(frames)), key=lambda i: not is_whole(frames[i])):
+            rulings[index] = self._ruling(frames[index])
         again = [i for i, r in enumerate(rulings) if r.why == _JUST_SEEN]
         if again:
             attached_long_ago(self.maps)
@@ -71,9 +76,13 @@ def attached_long_ago(map_fds: Mapping[str, int], first: int = 1) -> None:
     if maps.CONFIG in map_fds:
         syscall.map_update(map_fds[maps.CONFIG], struct.pack("=I", _FIRST), struct.pack("=Q", first))
     if _RECENTS in map_fds:
-        count = syscall.map_info(map_fds[_RECENTS]).max_entries
-        keys = [struct.pack("=I", i) for i in range(count)]
-        syscall.map_update_batch(map_fds[_RECENTS], keys, [bytes(8)] * count)
+        syscall.map_update_batch(map_fds[_RECENTS], *_zeros(syscall.map_info(map_fds[_RECENTS]).max_entries))
+
+
+@functools.cache
+def _zeros(count: int) -> tuple[list[bytes], list[bytes]]:
+    """Keys and values of an array of u64."""
+    return [struct.pack("=I", i) for i in range(count)], [bytes(8)] * count
 
 
 _JUST_SEEN = "a packet of its flow has just passed"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from itertools import islice
 
-from ..decisions.model import Drop
+from ..decisions.model import Cause, Drop
 from ..host.facts import HostFacts
 from ..matches.view import Kind
 from ..pipeline import Compiled
 from ..report.model import Entry, Fate
 from ..rules.model import Rule, Ruleset
-from .compare import compare
+from .compare import compare, judge_of
 from .derive import derive
+from .flows import is_whole, spread
 from .model import Comparison, Disagreement, Frame, Ruling
 from .namespace import own_namespace
 from .place import settle
@@ -23,6 +26,7 @@ from .program import ProgramSubject, loaded
 
 #: Frames tried where nothing else is said; ordinary rulesets have fewer.
 FRAMES = 6000
+_BATCH = 128
 #: progress(what is done now, steps done, steps in all)
 Progress = Callable[[str, int, int], None]
 
@@ -107,22 +111,56 @@ def quick(
     compiled: Compiled,
     seconds: float = 0.8,
 ) -> Comparison:
-    """The program that is about to be attached, its maps filled: as many frames as there is time for. Only
-    drops are judged. Counters are zero again afterwards."""
-    settled, place = settle(host)
+    """The program that is about to be attached, its maps filled: as many frames as there is time for, and
+    every drop of them judged. Counters are zero again afterwards."""
+    host, place = settle(host)
     until = time.monotonic() + seconds
-    frames: list[Frame] = []
-    for frame in derive(rulesets, compiled.plan.lists, place):
-        frames.append(frame)
-        if time.monotonic() > until - seconds * 0.6 or len(frames) >= FRAMES:
-            break
-    with own_namespace(settled) as ifindex:
+    frames = derive(rulesets, compiled.plan.lists, place)
+    judge = judge_of(rulesets, host)
+    plan = PlanSubject(compiled.plan, host)
+    parts: list[Comparison] = []
+    with own_namespace(host) as ifindex:
         subject = ProgramSubject(fd, map_fds, ifindex)
-        ran = subject.rule([f.data for f in frames])
+
+        def judged(batch: list[Frame]) -> Comparison:
+            ran = subject.rule([f.data for f in batch])
+            named = [
+                replace(r, cause=plan.ruling(f.data).cause) if r.drop else r
+                for f, r in zip(batch, ran, strict=True)
+            ]
+            return compare(rulesets, host, batch, named, until=until, judge=judge)
+
+        odd: list[Frame] = []  # last, since the program is careful for a while after it has passed one
+        tried = 0
+        while time.monotonic() < until - seconds / 8:
+            batch = _spread(list(islice(frames, _BATCH)), tried)
+            if not batch:
+                break
+            tried += len(batch)
+            odd += [f for f in batch if not is_whole(f.data)]
+            parts.append(judged([f for f in batch if is_whole(f.data)]))
+        parts.append(judged(odd[: 4 * _BATCH]))
         subject.forget()
-    planned = PlanSubject(compiled.plan, settled).rule([f.data for f in frames])
-    rulings, _ = _explained(frames, planned, ran)
-    return compare(rulesets, settled, frames, rulings, until=max(until, time.monotonic() + seconds * 0.3))
+    return _sum(parts)
+
+
+def _spread(frames: Sequence[Frame], start: int = 0) -> list[Frame]:
+    data = spread([f.data for f in frames], start)
+    return [Frame(f.name, d) for f, d in zip(frames, data, strict=True)]
+
+
+def _sum(parts: Sequence[Comparison]) -> Comparison:
+    causes: Counter[Cause] = Counter()
+    for part in parts:
+        causes.update(part.causes)
+    return Comparison(
+        tried=sum(p.tried for p in parts),
+        dropped=sum(p.dropped for p in parts),
+        gated=sum(p.gated for p in parts),
+        judged=sum(p.judged for p in parts),
+        causes=dict(causes),
+        disagreements=tuple(d for p in parts for d in p.disagreements),
+    )
 
 
 def _frames(
@@ -142,7 +180,7 @@ def _frames(
             progress("deriving frames", len(frames), limit)
             if time.monotonic() > until:
                 break
-    return frames
+    return _spread(frames)
 
 
 def _explained(
