@@ -31,13 +31,15 @@ from .output import print_json
 @click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
 @click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
 @click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)")
+@click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
 @click.option("--pcap", "capture", help="each packet of a pcap or pcapng file, in sum")
 @click.option("--rule", "line", type=click.IntRange(1), help="a packet that the rule in this line decides")
 @click.option("--all", "everything", is_flag=True, help="also the rules that say no, however many")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
 def explain_command(
     rules: str, packet: str | None, interface: str | None, family: str | None, assume: str,
-    host_file: str | None, capture: str | None, line: int | None, everything: bool, as_json: bool,
+    host_file: str | None, ipset_file: str | None, capture: str | None, line: int | None, everything: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Say what RULES do to PACKET, such as 'tcp 203.0.113.9:4444 > 192.0.2.1:22 syn state new', or a whole
     frame in hex digits."""
@@ -47,7 +49,7 @@ def explain_command(
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
     rulesets = reading.rulesets
-    facts = host_of(assume, host_file, interface)
+    facts = host_of(assume, host_file, interface, ipset_file)
     facts = without(facts, stopping(facts))
     console = Console(highlight=False)
     if line is not None:

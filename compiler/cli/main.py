@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -14,7 +13,6 @@ from .. import __version__
 from ..collector import no_collection
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS
-from ..host.ipsets import read_ipsets
 from ..kernel.errors import KernelError
 from ..pipeline import compile_rules
 from ..report.text import show
@@ -52,9 +50,7 @@ def compile_command(
     ipset_file: str | None, dry_run: bool, output: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
-    host = host_of(assume, host_file, interface)
-    if ipset_file:
-        host = dataclasses.replace(host, ipsets=read_ipsets(read_source(ipset_file)))
+    host = host_of(assume, host_file, interface, ipset_file)
     reading = read(read_source(rules), Family(family) if family else None)
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)

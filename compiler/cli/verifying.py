@@ -38,6 +38,7 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 @click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
 @click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
 @click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)")
+@click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
 @click.option("--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace")
 @click.option("--plan", "only_plan", is_flag=True, help="the plan only, as without root")
 @click.option("--frames", default=FRAMES, show_default=True, type=click.IntRange(1), help="frames at most")
@@ -46,15 +47,17 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
 def verify_command(
     rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
-    on_wire: bool, only_plan: bool, frames: int, seconds: float, seed: int, as_json: bool,
+    ipset_file: str | None, on_wire: bool, only_plan: bool, frames: int, seconds: float, seed: int,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Try RULES on frames made from them: the program may drop only what netfilter would have dropped.
 
     As root the compiled program runs in the kernel, attached to nothing. Exit status 1 on a disagreement."""
     reading = read(read_source(rules), Family(family) if family else None)
     rulesets = reading.rulesets
-    facts = host_of(assume, host_file, interface)
+    facts = host_of(assume, host_file, interface, ipset_file)
     host, _ = settle(without(facts, stopping(facts)), interface)
+    sets = read_source(ipset_file).text if ipset_file else ""
     in_kernel = not only_plan and (on_wire or _may_load())
     if in_kernel:
         check_privileges()
@@ -75,7 +78,7 @@ def verify_command(
             rulesets, host, compiled,
             in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed, progress=progress,
         )  # fmt: skip
-        wire = _wire(rulesets, host, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
+        wire = _wire(rulesets, host, sets, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
     if as_json:
         print_json(show.to_data(found, wire))
     else:
@@ -98,9 +101,11 @@ def _may_load() -> bool:
     return True
 
 
-def _wire(rulesets: tuple[Ruleset, ...], host: HostFacts, limit: int, seed: int, progress: Progress_) -> Wire:
+def _wire(
+    rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, limit: int, seed: int, progress: Progress_
+) -> Wire:
     _, place = settle(host)
-    with benches(rulesets, place, host.interface.name) as pair:
-        _, compiled = compiled_for(pair[0], rulesets)
+    with benches(rulesets, place, host.interface.name, sets) as pair:
+        compiled = compiled_for(pair[0], rulesets, host)
         frames = list(derive(rulesets, compiled.plan.lists, place, limit, seed))
         return on_the_wire(pair, rulesets, frames, compiled, progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..host.facts import HostFacts
 from ..kernel import attach, kfuncs, maps
@@ -51,10 +51,14 @@ class Wire:
 
 
 @contextlib.contextmanager
-def benches(rulesets: Sequence[Ruleset], place: Place, ifname: str) -> Iterator[tuple[Bench, Bench]]:
-    """Without and with a program (still to be attached), rules in force in both."""
+def benches(
+    rulesets: Sequence[Ruleset], place: Place, ifname: str, sets: str = ""
+) -> Iterator[tuple[Bench, Bench]]:
+    """Without and with a program (still to be attached), rules in force in both. `sets`: for ipset."""
     with Bench(place, ifname) as bare, Bench(place, ifname) as programmed:
         for bench in (bare, programmed):
+            if sets:
+                bench.pair.run(bench.pair.server, ["ipset", "restore"], input=sets)
             for ruleset in rulesets:
                 variant = Variant.LEGACY if ruleset.variant is Variant.LEGACY else Variant.NFT
                 try:
@@ -62,7 +66,7 @@ def benches(rulesets: Sequence[Ruleset], place: Place, ifname: str) -> Iterator[
                 except KernelError as e:
                     raise UserError(
                         f"netfilter does not take the {ruleset.family.value} rules in a namespace:\n{e}",
-                        "what they refer to (ipsets, modules) has to be there; verify without --kernel",
+                        "sets are given by --ipset; else verify without --kernel",
                     ) from e
         yield bare, programmed
 
@@ -116,6 +120,6 @@ def _remembers(name: str) -> bool:
     return MATCHES[name].effect is Effect.REMEMBERS
 
 
-def compiled_for(bench: Bench, rulesets: tuple[Ruleset, ...]) -> tuple[HostFacts, Compiled]:
-    host = bench.facts()
-    return host, compile_rules(rulesets, host)
+def compiled_for(bench: Bench, rulesets: tuple[Ruleset, ...], host: HostFacts) -> Compiled:
+    """For the facts of the bench, and the sets of the host."""
+    return compile_rules(rulesets, replace(bench.facts(), ipsets=host.ipsets))

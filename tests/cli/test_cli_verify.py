@@ -101,6 +101,17 @@ def test_rules_that_netfilter_refuses() -> None:
     assert done.returncode == 1 and "netfilter does not take the ipv4 rules" in done.stderr
 
 
+@as_root
+def test_sets(tmp_path: Path) -> None:
+    sets = tmp_path / "sets"
+    sets.write_text("create bad hash:net family inet\nadd bad 203.0.113.0/28\nadd bad 198.51.100.7\n")
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n"
+    found = json.loads(fine("verify", "-", "--ipset", sets, "--kernel", "--json", input=text).stdout)
+    assert found["ok"] and found["kernel"]["dropped"] > 8
+    done = fine("explain", "-", "udp 203.0.113.15:1 > me:2", "--ipset", sets, input=text)
+    assert "netfilter  drops it by line 3" in done.stdout and "XDP  drops it, by line 3" in done.stdout
+
+
 def test_a_broken_plan_is_found_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "compile_rules", breaking)
     for extra in ([], ["--json"]):
