@@ -20,6 +20,7 @@ from .kernel.netns import in_netns
 from .kernel.state import LoadedState
 from .matches.lowering import facts_read
 from .pipeline import Compiled, compile_rules
+from .progress import Progress, silent
 from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
 from .source import Source, UserError
@@ -66,19 +67,20 @@ class Prepared:
     live_rules: str  # a digest of what netfilter held
 
 
-def prepare(request: Request) -> Prepared:
+def prepare(request: Request, progress: Progress = silent) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
+    progress("observing the host", 0, 0)
     with in_netns(request.netns):
         dumps = all_dumps()
         live_digest = in_force(
             dumps
         )  # before the sets are read: a change meanwhile is one that a watcher sees
         host = observe(request.ifname, dumps)
-    live = _rulesets(dumps)
+    live = _rulesets(dumps, progress)
     if request.rules is None:
         rulesets, extra = live, NO_FINDINGS
     else:
-        given = read_rulesets(request.rules, request.family)
+        given = read_rulesets(request.rules, request.family, progress=progress)
         rulesets, extra = _completed(given, live), _not_live(given, live)
     found = (*findings(host), *extra, *_merging(request, host, rulesets))
     if request.port_of:
@@ -87,13 +89,17 @@ def prepare(request: Request) -> Prepared:
     seen = host
     if request.port_of:
         seen = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=request.port_of))
-    compiled = compile_rules(rulesets, seen, kept, lifted)
+    compiled = compile_rules(rulesets, seen, kept, lifted, progress)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
     return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
 
 
-def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda result: None) -> LoadedState:
+def load(
+    prepared: Prepared,
+    verified: Callable[[Comparison], None] = lambda result: None,
+    progress: Progress = silent,
+) -> LoadedState:
     """Attach it. Raises UserError with every finding that stops the load, or with a frame that the program
     would drop in error. `verified` is told how the program was tried, unless the request says not to."""
     request = prepared.request
@@ -106,12 +112,14 @@ def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda res
 
     def check(prog_fd: int, map_fds: Mapping[str, int]) -> None:
         if request.verify and prepared.compiled.plan.drops:
+            progress("trying the program", 0, 0)
             result = quick(prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled)
             refuse_disagreements(result)
             verified(result)
 
     causes = prepared.compiled.plan.slots
     slots = [{"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text} for c in causes]
+    progress("compiling the program", 0, 0)
     return load_program(
         prepared.compiled.c_text,
         request.ifname,
@@ -140,15 +148,14 @@ def load(prepared: Prepared, verified: Callable[[Comparison], None] = lambda res
     )
 
 
-def _rulesets(dumps: tuple[LiveDump, ...]) -> tuple[Ruleset, ...]:
+def _rulesets(dumps: tuple[LiveDump, ...], progress: Progress) -> tuple[Ruleset, ...]:
     """One ruleset a family; where both variants hold rules, the first (two-backends stops the load)."""
     rulesets: dict[Family, Ruleset] = {}
     for dump in dumps:
         if not dump.of_consequence:
             continue
-        for ruleset in read_rulesets(
-            Source(f"{dump.family.value}/{dump.variant.value}", dump.text), dump.family
-        ):
+        source = Source(f"{dump.family.value}/{dump.variant.value}", dump.text)
+        for ruleset in read_rulesets(source, dump.family, progress=progress):
             rulesets.setdefault(ruleset.family, dataclasses.replace(ruleset, variant=dump.variant))
     return tuple(rulesets.values())
 

@@ -22,6 +22,7 @@ from .explaining import explain_command
 from .hosts import host_of
 from .inputs import read_source
 from .output import print_json
+from .progress import progress_bar
 from .running import host_command, load_command, status_command, unload_command, watch_command
 from .verifying import verify_command
 
@@ -51,10 +52,12 @@ def compile_command(
 ) -> None:  # fmt: skip
     """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
     host = host_of(assume, host_file, interface, ipset_file)
-    reading = read(read_source(rules), Family(family) if family else None)
+    source = read_source(rules)
+    with progress_bar() as progress:
+        reading = read(source, Family(family) if family else None, progress=progress)
+        compiled = compile_rules(reading.rulesets, host, progress=progress)
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
-    compiled = compile_rules(reading.rulesets, host)
     if output:
         Path(output).write_text(compiled.c_text)
     if dry_run:

@@ -25,6 +25,7 @@ from ..verify.model import Comparison
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
 from .output import print_json
+from .progress import progress_bar
 
 #: In the order of `enum xt_why` in the program.
 VERDICTS = (
@@ -60,12 +61,14 @@ def load_command(
         interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard,
         not no_verify,
     )  # fmt: skip
-    prepared = prepare(request)
+    with progress_bar() as progress:
+        prepared = prepare(request, progress)
     console = Console(stderr=as_json, highlight=False)
     for pattern in prepared.idle:
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
     results: list[Comparison] = []
-    state = load(prepared, results.append)
+    with progress_bar() as progress:
+        state = load(prepared, results.append, progress)
     if not no_watch and watcher_pid(state.key) is None:
         _start_watcher(state)
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..host.facts import HostFacts
 from ..host.findings import Finding, findings
 from ..matches.view import Kind
+from ..progress import Progress, silent
 from ..rules.model import Ruleset
 from .hookpath import hook_path
 from .model import DecisionList
@@ -14,14 +15,18 @@ __all__ = ["decide"]
 
 
 def decide(
-    rulesets: tuple[Ruleset, ...], host: HostFacts, kept: tuple[Finding, ...] | None = None
+    rulesets: tuple[Ruleset, ...],
+    host: HostFacts,
+    kept: tuple[Finding, ...] | None = None,
+    progress: Progress = silent,
 ) -> tuple[DecisionList, ...]:
     """At most one ruleset a family. A kind without rules has an empty list: it passes.
 
     `kept`: the host's findings that nobody lifted; all of them by default."""
     kept = findings(host) if kept is None else kept
     lists = []
-    for kind in Kind:
+    for at, kind in enumerate(Kind):
+        progress("deciding", at, len(Kind))
         ruleset = next((r for r in rulesets if r.family is kind.family), None)
         if ruleset is None:
             lists.append(DecisionList(kind, ()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..fields import Family
 from ..matches.spec import MatchSpec, TargetSpec
 from ..matches.table import MATCHES, TARGETS
+from ..progress import Progress, silent
 from ..source import Diagnostic, InputError, Source
 from .arguments import Typing
 from .build import LineBuilder
@@ -32,9 +33,10 @@ def read_rulesets(
     family: Family | None = None,
     matches: Mapping[str, MatchSpec] = MATCHES,
     targets: Mapping[str, TargetSpec] = TARGETS,
+    progress: Progress = silent,
 ) -> tuple[Ruleset, ...]:
     """The ruleset of each family in the text, nearly always one. Raises InputError with all errors."""
-    return read(source, family, matches, targets).rulesets
+    return read(source, family, matches, targets, progress).rulesets
 
 
 def read(
@@ -42,14 +44,16 @@ def read(
     family: Family | None = None,
     matches: Mapping[str, MatchSpec] = MATCHES,
     targets: Mapping[str, TargetSpec] = TARGETS,
+    progress: Progress = silent,
 ) -> Reading:
     """As read_rulesets, with the warnings."""
+    progress(f"reading {source.name}", 0, 0)
     lines, errors = read_lines(source)
     found = list(errors)
     tables = Tables.of(matches, targets)
     rulesets = []
     for part_family, variant, part in parts(source, lines, family):
-        opened = _tables(part, tables, part_family, found)
+        opened = _tables(_told(part, source.name, progress), tables, part_family, found)
         made = tuple(t.table() for t in opened)
         found += [d for t in made for d in loops(t)]
         rulesets.append(Ruleset(part_family, variant, made))
@@ -62,8 +66,15 @@ def read(
     return Reading(tuple(rulesets), tuple(sorted(found, key=lambda d: (d.span.line, d.span.column))))
 
 
+def _told(lines: Sequence[RawLine], name: str, progress: Progress) -> Iterator[RawLine]:
+    for number, line in enumerate(lines):
+        if number % 1000 == 0:
+            progress(f"reading {name}", number, len(lines))
+        yield line
+
+
 def _tables(
-    lines: Sequence[RawLine], tables: Tables, family: Family, found: list[Diagnostic]
+    lines: Iterable[RawLine], tables: Tables, family: Family, found: list[Diagnostic]
 ) -> list[OpenTable]:
     """A table that comes twice replaces the first, as iptables-restore flushes it."""
     opened: dict[str, OpenTable] = {}
