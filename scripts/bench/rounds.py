@@ -44,8 +44,9 @@ def run(
         samples[entry.key].nanoseconds.clear()
     progress()
     rng = random.Random(seed)
+    visits = [entry for entry in entries for _ in range(entry.case.visits)]
     for number in range(rounds):
-        for entry in rng.sample(entries, len(entries)):
+        for entry in rng.sample(visits, len(visits)):
             took = pass_ns[entry.key]
             if took < SLOW_NS or number % _SOME == 0:
                 passes = max(1, round(ROUND_NS / took))
