@@ -6,12 +6,14 @@ those of vmlinux end, so they differ with each build and are looked up when a pr
 
 from __future__ import annotations
 
+import functools
 import os
 import struct
 from dataclasses import dataclass
 
 from . import syscall
 
+VMLINUX = "vmlinux"
 _MAGIC = 0xEB9F
 _FUNC = 12
 #: What follows the three words of a type: (bytes in all, bytes for each of its `vlen` members).
@@ -37,15 +39,19 @@ class Btf:
         at = head + type_at
         return Btf(blob[at : at + type_len], blob[head + str_at : head + str_at + str_len])
 
-    def functions(self, names: frozenset[str], first_string: int = 0) -> tuple[dict[str, int], int]:
-        """Numbers of the functions among `names`, counted from 1, and how many types there are in all.
-
-        `first_string`: where the strings of this blob begin in those of base and module together."""
-        wanted = {}
+    def offsets(self, names: frozenset[str], first_string: int = 0) -> dict[int, str]:
+        """Where these names stand among the strings; `first_string`: where the strings of this blob begin
+        in those of base and module together."""
+        found = {}
         for name in names:
             at = self.strings.find(b"\0" + name.encode() + b"\0")
             if at >= 0:
-                wanted[at + 1 + first_string] = name
+                found[at + 1 + first_string] = name
+        return found
+
+    def functions(self, wanted: dict[int, str]) -> tuple[dict[str, int], int]:
+        """Numbers, counted from 1, of the functions whose names stand at `wanted`, and how many types
+        there are in all."""
         found: dict[str, int] = {}
         types, end, at, number = self.types, len(self.types), 0, 0
         read, tails = struct.Struct("=II").unpack_from, _TAIL
@@ -69,44 +75,72 @@ class Found:
     module_id: int = 0  # of the BTF object
 
 
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What is left of vmlinux: a module's ids and string offsets go on behind `types` and `strings`, and a
+    string that vmlinux has is not stored again (`offsets`)."""
+
+    ids: dict[str, int]
+    types: int
+    strings: int
+    offsets: dict[int, str]
+
+
 def find_functions(names: frozenset[str], module: str) -> Found | None:
     """All of `names`, in vmlinux or in `module`. None: not both there, or the kernel has no BTF.
 
     Raises OSError where this process may not ask."""
-    base: tuple[Btf, int] | None = None
-    candidate: tuple[Btf, int] | None = None
-    for number, name, fd in _objects():
-        try:
-            if name == "vmlinux":
-                base = Btf.parse(syscall.btf_blob(fd)), number
-            elif name == module:
-                candidate = Btf.parse(syscall.btf_blob(fd)), number
-        finally:
-            os.close(fd)
-    if base is None:
+    objects = _objects()
+    if VMLINUX not in objects:
         return None
-    ids, count = base[0].functions(names)
-    if ids.keys() == names:
-        return Found(ids, "")
-    if candidate is None:
+    base = _base(objects[VMLINUX], names)
+    if base.ids.keys() == names:
+        return Found(base.ids, "")
+    if module not in objects:
         return None
-    ids, _ = candidate[0].functions(names, len(base[0].strings))
-    if ids.keys() != names:
+    try:
+        ids = _in_module(objects[module], objects[VMLINUX], names)
+    except FileNotFoundError:  # unloaded meanwhile
         return None
-    return Found({name: count + number for name, number in ids.items()}, module, candidate[1])
+    return Found(ids, module, objects[module]) if ids.keys() == names else None
 
 
-def _objects() -> list[tuple[int, str, int]]:
-    """Id, name and descriptor of each BTF object of the kernel itself; the caller closes them."""
-    out = []
+@functools.lru_cache(maxsize=1)
+def _base(number: int, names: frozenset[str]) -> _Base:
+    # A tenth of a second and more, and a watcher asks every few seconds until the module is there.
+    btf = _read(number)
+    offsets = btf.offsets(names)
+    ids, count = btf.functions(offsets)
+    return _Base(ids, count, len(btf.strings), offsets)
+
+
+@functools.lru_cache(maxsize=1)
+def _in_module(number: int, base_number: int, names: frozenset[str]) -> dict[str, int]:
+    btf, base = _read(number), _base(base_number, names)
+    ids, _ = btf.functions(base.offsets | btf.offsets(names, base.strings))
+    return {name: base.types + own for name, own in ids.items()}
+
+
+def _read(number: int) -> Btf:
+    fd = syscall.btf_fd_by_id(number)
+    try:
+        return Btf.parse(syscall.btf_blob(fd))
+    finally:
+        os.close(fd)
+
+
+def _objects() -> dict[str, int]:
+    """Id by name of each BTF object of the kernel itself: vmlinux, and modules."""
+    out = {}
     for number in syscall.btf_ids():
         try:
             fd = syscall.btf_fd_by_id(number)
         except FileNotFoundError:  # gone meanwhile
             continue
-        name, of_kernel = syscall.btf_name(fd)
-        if of_kernel:
-            out.append((number, name, fd))
-        else:
+        try:
+            name, of_kernel = syscall.btf_name(fd)
+        finally:
             os.close(fd)
+        if of_kernel:
+            out[name] = number
     return out
