@@ -19,7 +19,8 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..kernel.errors import KernelError
@@ -130,60 +131,54 @@ class NetnsPair:
                 sender.send(frame)
 
     def _create(self) -> None:
+        # In few processes: each would cost a tenth of a second where the processor is emulated.
         byte = secrets.randbelow(256)
-        ends = []
-        for letter in "cs":
+        made = []
+        for number, letter in enumerate("cs", start=1):
             name = f"xt{self.tag}{letter}"
             _ip("netns", "add", name)
             self._names.append(name)
-            self.run(
-                name,
-                [
-                    "sysctl",
-                    "-qw",
-                    "net.ipv6.conf.all.accept_dad=0",
-                    "net.ipv6.conf.default.accept_dad=0",
-                    "net.ipv6.conf.default.router_solicitations=0",
-                ],
-            )
-            ends.append(name)
-        client, server = ends
-        names = (f"vc{self.tag}", f"vs{self.tag}")
-        _ip(
-            *f"link add {names[0]} netns {client} mtu {self.mtu} type veth".split(),
-            *f"peer name {names[1]} netns {server} mtu {self.mtu}".split(),
-        )
-        made = []
-        for number, (name, ifname) in enumerate(zip(ends, names, strict=True), start=1):
-            addr4, addr6 = f"10.{byte}.0.{number}", f"fd00:{byte:x}::{number}"
+            mac = f"02:{byte:02x}:{self.tag[:2]}:{self.tag[2:4]}:{self.tag[4:]}:{number:02x}"
+            address = f"10.{byte}.0.{number}", f"fd00:{byte:x}::{number}"
+            made.append(End(name, f"v{letter}{self.tag}", 0, mac, *address))
+            with self.enter(name):
+                _quiet_ipv6()
+        client, server = made
+        ends = [f"{e.ifname} netns {e.ns} mtu {self.mtu} address {e.mac}" for e in made]
+        _ip(*f"link add {ends[0]} type veth peer {ends[1]}".split())
+        for here, there in ((client, server), (server, client)):
             # Without this a frame leaves the sender with a checksum that is still to be filled in.
-            with self.enter(name):
-                _checksum_offload_off(ifname)
-            self.run(name, ["ip", "addr", "add", f"{addr4}/24", "brd", "+", "dev", ifname])
-            self.run(name, ["ip", "addr", "add", f"{addr6}/64", "dev", ifname, "nodad"])
-            self.run(name, ["ip", "link", "set", "lo", "up"])
-            self.run(name, ["ip", "link", "set", ifname, "up"])
-            with self.enter(name):
-                ifindex = socket.if_nametoindex(ifname)
-                mac = _mac(ifname)
-            made.append(End(name, ifname, ifindex, mac, addr4, addr6))
-        self.client, self.server = made
-        for here, there in ((self.client, self.server), (self.server, self.client)):
+            with self.enter(here):
+                _checksum_offload_off(here.ifname)
+            commands = [
+                f"addr add {here.addr4}/24 brd + dev {here.ifname}",
+                f"addr add {here.addr6}/64 dev {here.ifname} nodad",
+                "link set lo up",
+                f"link set {here.ifname} up",
+            ]
             for address in (there.addr4, there.addr6):
-                entry = ["neigh", "replace", address, "lladdr", there.mac, "nud", "permanent"]
-                self.run(here, ["ip", *entry, "dev", here.ifname])
+                commands.append(f"neigh replace {address} lladdr {there.mac} nud permanent dev {here.ifname}")
+            _ip("-n", here.ns, "-batch", "-", input="\n".join(commands) + "\n")
+        self.client, self.server = (replace(end, ifindex=self._ifindex(end)) for end in made)
+
+    def _ifindex(self, end: End) -> int:
+        with self.enter(end):
+            return socket.if_nametoindex(end.ifname)
 
 
-def _ip(*argv: str) -> None:
-    done = subprocess.run(["ip", *argv], capture_output=True, text=True, check=False)
+def _quiet_ipv6() -> None:
+    """No duplicate address detection, no router solicitations, in the namespace of this thread."""
+    try:
+        for name in ("all/accept_dad", "default/accept_dad", "default/router_solicitations"):
+            Path("/proc/sys/net/ipv6/conf", name).write_text("0\n")
+    except OSError as e:
+        raise KernelError("this host has no IPv6 to make a network namespace with", str(e)) from e
+
+
+def _ip(*argv: str, input: str | None = None) -> None:
+    done = subprocess.run(["ip", *argv], capture_output=True, text=True, input=input, check=False)
     if done.returncode:
         raise KernelError(f"ip {' '.join(argv)} failed", done.stderr)
-
-
-def _mac(ifname: str) -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        answer = fcntl.ioctl(s, 0x8927, struct.pack("256s", ifname.encode()))  # SIOCGIFHWADDR
-    return ":".join(f"{b:02x}" for b in answer[18:24])
 
 
 def _checksum_offload_off(ifname: str) -> None:
