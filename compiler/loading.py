@@ -75,7 +75,7 @@ def prepare(request: Request, progress: Progress = silent) -> Prepared:
         live_digest = in_force(
             dumps
         )  # before the sets are read: a change meanwhile is one that a watcher sees
-        host = observe(request.ifname, dumps)
+        host = observe(request.ifname, dumps, seen_as=request.port_of)
     live = _rulesets(dumps, progress)
     if request.rules is None:
         rulesets, extra = live, NO_FINDINGS
@@ -83,12 +83,11 @@ def prepare(request: Request, progress: Progress = silent) -> Prepared:
         given = read_rulesets(request.rules, request.family, progress=progress)
         rulesets, extra = _completed(given, live), _not_live(given, live)
     found = (*findings(host), *extra, *_merging(request, host, rulesets))
-    if request.port_of:
-        found = tuple(f for f in found if not f.id.endswith(f":{request.port_of}") or f.id[:6] != "upper:")
     kept, lifted, idle = lift(found, request.disregard)
     seen = host
-    if request.port_of:
-        seen = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name=request.port_of))
+    if host.interface.seen_as:
+        interface = dataclasses.replace(host.interface, name=host.interface.seen_as)
+        seen = dataclasses.replace(host, interface=interface)
     compiled = compile_rules(rulesets, seen, kept, lifted, progress)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))

@@ -117,7 +117,7 @@ def _look(known: LoadedState, kept: KeptByGeneration, say: Say) -> bool:
     try:
         dumps = all_dumps(kept)
         live = in_force(dumps)
-        now = observe(known.ifname, dumps, kept, sets=False)
+        now = observe(known.ifname, dumps, kept, sets=False, seen_as=known.host.interface.seen_as)
     except (UserError, OSError) as e:
         return _off(known, say, f"the host can't be observed: {e}")
     found_changes = changes(known.host, now, _compiled_facts(known))

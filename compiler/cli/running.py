@@ -44,7 +44,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stan
 @click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
 @click.option("--mode", type=click.Choice(["auto", "native", "generic"]), default="auto", show_default=True)
 @click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
-@click.option("--interface-name", "port_of", default="", help="the bridge, bond or VRF that -i sees")
+@click.option("--interface-name", "port_of", default="", help="the bridge, bond or team that -i sees")
 @click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
 @click.option("--no-verify", is_flag=True, help="do not try the program on frames before it is attached")
 @click.option("--no-watch", is_flag=True, help="do not follow changes of rules, addresses and host")

@@ -72,6 +72,8 @@ class InterfaceFacts:
     rxvlan: bool | None = False
     xdp: str = ""  # an XDP program attached now, as "id 12 (name)"
     tc_ingress: tuple[str, ...] = ()  # tc or tcx ingress programs and filters
+    # The master by whose name `-i` sees its packets: what is above the interface then holds for both.
+    seen_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 
 from ..fields import Family
 from .facts import HostFacts
+from .links import HAND_UP
 
 
 class Scope(StrEnum):
@@ -81,14 +82,25 @@ def _foreign_xdp(host: HostFacts) -> Iterator[Finding]:
 
 
 def _uppers(host: HostFacts) -> Iterator[Finding]:
-    """`-i` sees the upper device, and a bridge forwards frames that never cross INPUT."""
+    """`-i` sees the upper device. Where that is named, only its group frames remain: a bridge also hands
+    them to its other ports. A VRF lets a packet cross PREROUTING twice, once under each name; others
+    (Open vSwitch) may do anything with it: no name helps there."""
     for upper in host.interface.uppers:
         kind, _, name = upper.partition(":")
+        hands_up = kind in HAND_UP and "@" not in name
+        if hands_up and name == host.interface.seen_as:
+            if kind == "bridge":
+                yield Finding(
+                    "bridge-port",
+                    Scope.NO_GROUP_DROPS,
+                    f"broadcast and multicast frames also go to the other ports of {name}",
+                )
+            continue
         yield Finding(
             f"upper:{upper}",
             Scope.STOPS,
             f"{host.interface.name} belongs to the {kind} {name}, which is what rules with -i see",
-            f"--interface-name {name}",
+            f"--interface-name {name}" if hands_up else "",
         )
 
 

@@ -40,13 +40,17 @@ class _Table:
 
 
 def native_tables(
-    ifname: str, owned: Collection[tuple[str, str]], listed: KeptByGeneration | None = None
+    ifnames: Collection[str],
+    owned: Collection[tuple[str, str]],
+    listed: KeptByGeneration | None = None,
 ) -> tuple[tuple[NativeTable, ...], tuple[str, ...]]:
-    """The tables besides `owned` (family, name), and what could not be seen. Raises OSError."""
+    """The tables besides `owned` (family, name), and what could not be seen. Raises OSError.
+
+    `ifnames`: the devices whose ingress hooks count."""
     ids = [t for t in nft_objects.tables() if (t.family, t.name) not in owned and not t.dormant]
     if not ids:
         return (), ()
-    devices = [h for h in nft_objects.device_hooks() if h.serves(ifname) and not h.egress]
+    devices = [h for h in nft_objects.device_hooks() if any(map(h.serves, ifnames)) and not h.egress]
     try:
         parsed = (listed or KeptByGeneration()).get("native", lambda: _collect(_list_ruleset()))
     except _CannotList as e:

@@ -34,17 +34,21 @@ def observe(
     dumps: tuple[live_rules.LiveDump, ...] | None = None,
     listed: KeptByGeneration | None = None,
     sets: bool = True,
+    *,
+    seen_as: str = "",
 ) -> HostFacts:
     """What is true now in the network namespace of the calling thread. Raises UserError.
 
     `dumps`: the live rules, where the caller has read them just now; `listed`: native nftables that earlier
-    looks have read; `sets`: also what the ipsets hold."""
+    looks have read; `sets`: also what the ipsets hold; `seen_as`: the master under whose name the
+    interface's packets cross netfilter."""
     unknown: list[str] = []
     try:
         here = links.links()
         ours = _find(ifname, here)
-        local, rules = addresses.addresses(ours.ifindex), addresses.rules()
-        switches = sysctls.sysctls(ours.name)
+        upper = _master(ours, seen_as, here) if seen_as else None
+        local, rules = addresses.addresses((upper or ours).ifindex), addresses.rules()
+        switches = sysctls.sysctls((upper or ours).name)
         dumps = live_rules.all_dumps() if dumps is None else dumps
     except Interrupted as e:
         raise UserError(f"the network configuration changes too fast to be read: {e}", "try again") from e
@@ -52,7 +56,8 @@ def observe(
         raise UserError(f"the host cannot be observed: {e}", "run this as root") from e
     tracked = conntrack.conntrack()
     unknown += tracked.unknown
-    native = _native(ours.name, dumps, unknown, listed or KeptByGeneration())
+    path = (ours, upper) if upper else (ours,)
+    native = _native([k.name for k in path], dumps, unknown, listed or KeptByGeneration())
     helpers = [f"native table {t.family} {t.name}: {h}" for t in native for h in t.helpers]
     if switches.helper:
         helpers.append("sysctl net.netfilter.nf_conntrack_helper is set")
@@ -61,8 +66,10 @@ def observe(
         assumed=False,
         label=f"{os.uname().nodename} {ours.name}",
         kernel=os.uname().release,
-        interface=_interface(ours, here, unknown),
-        other_interfaces=any(k.ifindex != ours.ifindex and not _is_loopback(k) for k in here),
+        interface=_interface(ours, upper, here, unknown),
+        other_interfaces=any(
+            k not in path and not _is_loopback(k) and not (upper and k.master == upper.ifindex) for k in here
+        ),
         local4=local.local4,
         broadcast4=local.broadcast4,
         local6=local.local6,
@@ -108,30 +115,43 @@ def _find(ifname: str, here: list[links.Link]) -> links.Link:
     )
 
 
+def _master(ours: links.Link, name: str, here: list[links.Link]) -> links.Link:
+    master = next((k for k in here if k.ifindex == ours.master), None)
+    if master is not None and name in (master.name, *master.altnames):
+        return master
+    known = f"it belongs to {master.name}" if master else "it belongs to no other device"
+    raise UserError(f"{ours.name} does not belong to {name}", known)
+
+
 def _is_loopback(link: links.Link) -> bool:
     return link.name == "lo"
 
 
-def _interface(ours: links.Link, here: list[links.Link], unknown: list[str]) -> InterfaceFacts:
+def _interface(
+    ours: links.Link, upper: links.Link | None, here: list[links.Link], unknown: list[str]
+) -> InterfaceFacts:
     mine, elsewhere = links.ties(ours, here), namespaces.children_elsewhere(ours)
+    path = [(mine, elsewhere)]
+    tc_ingress = _tc_ingress(ours, unknown)
+    if upper:
+        path.append((links.ties(upper, here), namespaces.children_elsewhere(upper)))
+        tc_ingress += _tc_ingress(upper, unknown)
+        tc_ingress += tuple(f"XDP {bpf.program_text(p)} on {upper.name}" for p in upper.xdp)
     try:
         active = features.active_features(ours.name)
     except OSError as e:
         active = None
         unknown.append(f"features: the features of {ours.name} cannot be read: {e.strerror}")
-    try:
-        tc_ingress = tc.ingress(ours.ifindex)
-    except _UNREAD as e:
-        tc_ingress = ()
-        unknown.append(f"tc: the ingress programs of {ours.name} cannot be read: {e}")
+    ties = [t for mine, elsewhere in path for t in (mine, elsewhere.ties)]
     return InterfaceFacts(
         name=ours.name,
         ifindex=ours.ifindex,
         mac=ours.mac,
         kind=ours.kind,
-        uppers=(*mine.uppers, *elsewhere.ties.uppers),
-        vlan_children=(*mine.vlan_children, *elsewhere.ties.vlan_children),
-        mac_children=(*mine.mac_children, *elsewhere.ties.mac_children),
+        seen_as=upper.name if upper else "",
+        uppers=tuple(u for t in ties for u in t.uppers),
+        vlan_children=tuple(v for t in ties for v in t.vlan_children),
+        mac_children=tuple(m for t in ties for m in t.mac_children),
         children_complete=elsewhere.complete,
         children_unknown=elsewhere.why,
         gro=None if active is None else bool(active & {"rx-gro", "rx-lro", "rx-gro-hw"}),
@@ -141,15 +161,23 @@ def _interface(ours: links.Link, here: list[links.Link], unknown: list[str]) -> 
     )
 
 
+def _tc_ingress(link: links.Link, unknown: list[str]) -> tuple[str, ...]:
+    try:
+        return tc.ingress(link.ifindex)
+    except _UNREAD as e:
+        unknown.append(f"tc: the ingress programs of {link.name} cannot be read: {e}")
+        return ()
+
+
 def _native(
-    ifname: str,
+    ifnames: list[str],
     dumps: tuple[live_rules.LiveDump, ...],
     unknown: list[str],
     listed: KeptByGeneration,
 ) -> tuple[NativeTable, ...]:
     owned = {(_NFT_FAMILY[d.family], name) for d in dumps if d.variant == "nft" for name in d.tables}
     try:
-        tables, problems = nftables.native_tables(ifname, owned, listed)
+        tables, problems = nftables.native_tables(ifnames, owned, listed)
     except _UNREAD as e:
         tables, problems = (), (f"nftables: native tables cannot be read: {e}",)
     unknown += problems

@@ -164,7 +164,7 @@ def test_without_nft_a_table_may_do_anything(pair: NetnsPair, monkeypatch: pytes
     load(pair, chain("input", 0, "ip saddr 10.1.0.0/16 drop"))
     monkeypatch.setattr(nftables.shutil, "which", lambda *_, **__: None)
     with pair.enter(pair.server):
-        tables, _ = nftables.native_tables(pair.server.ifname, ())
+        tables, _ = nftables.native_tables([pair.server.ifname], ())
     assert [(t.harmless, t.why) for t in tables] == [
         (False, "nft is not installed, so its rules cannot be read")
     ]
