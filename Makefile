@@ -2,7 +2,10 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: setup test demo bench bench-docs scaling coverage race docs lint clean
+# Debian's suites whose kernels `make test-kernels` boots: bookworm has 6.1, trixie 6.12, bullseye 5.10.
+KERNELS := bookworm
+
+.PHONY: setup test test-kernels demo bench bench-docs scaling coverage race docs lint clean
 
 setup: $(VENV)/.ready
 
@@ -19,6 +22,14 @@ test: setup
 .PHONY: fuzz
 fuzz: setup
 	cd tests && ../$(PY) -m fuzz.run --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+# The tests marked `stock`, on unchanged Debian kernels in a virtual machine. Needs root, 15 minutes for each.
+test-kernels: setup
+	sh scripts/setup.sh $(VENV) kernels
+	for suite in $(KERNELS); do \
+		XDPTABLES_STOCK=1 XDPTABLES_STRICT=1 $(PY) scripts/kernels --suite $$suite -- \
+			$(PY) -m pytest -m stock -o timeout=900 -p no:cacheprovider $(PYTEST_ARGS) || exit 1; \
+	done
 
 # Two network namespaces, real rules, real packets, and what XDP dropped of them. Needs root.
 demo: setup

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Install what a bare Debian 12 lacks, then make the virtual environment $1.
-# Idempotent: a package that is there is not asked for again.
+# Install what a bare Debian 12 lacks, then make the virtual environment $1. "kernels": also what boots
+# other kernels. Idempotent: a package that is there is not asked for again.
 set -eu
-venv=${1:?usage: setup.sh VENV}
+venv=${1:?usage: setup.sh VENV [kernels]}
+
+wanted="python3-venv python3-bpfcc linux-libc-dev iptables nftables ipset iproute2 ethtool conntrack procps xdp-tools"
+[ "${2:-}" != kernels ] || wanted="$wanted qemu-system-x86 busybox-static kmod"
 
 missing=
-for package in python3-venv python3-bpfcc linux-libc-dev iptables nftables ipset iproute2 ethtool conntrack procps \
-    xdp-tools; do
+for package in $wanted; do
     dpkg-query -W -f='${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 if [ -n "$missing" ]; then

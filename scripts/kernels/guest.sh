@@ -6,7 +6,6 @@ mount -t devpts -o gid=5,mode=620,ptmxmode=666 pts /dev/pts
 mount -t tmpfs shm /dev/shm
 [ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 mount -t cgroup2 cgroup /sys/fs/cgroup
-mount -t tmpfs tmp /tmp
 ip link set lo up
 
 for port in /sys/class/virtio-ports/vport*; do

@@ -16,6 +16,7 @@ import pytest
 from scapy.all import IP, UDP, Ether, IPOption, IPv6, Raw
 
 from netns import NetnsPair
+from pace import seconds
 from xdptables.kernel.load import unload_program
 from xdptables.kernel.status import status
 from xdptables.loading import Request, load, prepare
@@ -70,7 +71,7 @@ def got_udp(pair: NetnsPair, where: str, address: str, port: int, send: Callable
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with pair.enter(where), socket.socket(family, socket.SOCK_DGRAM) as receiver:
         receiver.bind((address, port))
-        receiver.settimeout(0.5)
+        receiver.settimeout(seconds(0.5))
         send()
         try:
             return receiver.recv(100) == b"hello"
@@ -125,7 +126,7 @@ def test_forwarded_ipv6_where_only_other_interfaces_forward() -> None:
 def icmp_replies(pair: NetnsPair, frame: bytes) -> list[tuple[int, int]]:
     """Type and code of each ICMP packet that the client gets in half a second."""
     with pair.enter(pair.client), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as receiver:
-        receiver.settimeout(0.5)
+        receiver.settimeout(seconds(0.5))
         pair.send_frames([frame])
         found = []
         with contextlib.suppress(TimeoutError):
@@ -170,7 +171,7 @@ def test_a_redirected_port_stays_reachable() -> None:
 
         def connects() -> bool:
             with pair.enter(pair.client), socket.socket() as s:
-                s.settimeout(0.5)
+                s.settimeout(seconds(0.5))
                 return s.connect_ex((pair.server.addr4, 8080)) == 0
 
         reached, dropped = same_with_program(pair, connects)
@@ -189,7 +190,7 @@ def test_dhcp_reaches_its_packet_socket(sport: int, dport: int) -> None:
             # Made for each look, as the program is not loaded where a packet socket is open.
             with pair.enter(pair.server), socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as reader:
                 reader.bind((pair.server.ifname, 0x0800))
-                reader.settimeout(0.5)
+                reader.settimeout(seconds(0.5))
                 pair.send_frames([frame])
                 with contextlib.suppress(TimeoutError):
                     while True:

@@ -30,10 +30,12 @@ from judge.traffic import (
     verdicts,
 )
 from netns import NetnsPair
+from pace import seconds
 
 pytestmark = pytest.mark.kernel
 
 
+@pytest.mark.stock
 @pytest.mark.parametrize("variant", ["legacy", "nft"])
 def test_a_server_goes_on_serving_while_floods_end_in_xdp(variant: str) -> None:
     with firewall(SERVER, variant) as pair:
@@ -65,6 +67,7 @@ def test_a_server_goes_on_serving_while_floods_end_in_xdp(variant: str) -> None:
                 assert through < 2500  # 150 connections' packets, no flood
 
 
+@pytest.mark.stock
 def test_what_the_server_itself_starts() -> None:
     with firewall(SERVER) as pair, program(pair):
         with (
@@ -77,6 +80,7 @@ def test_what_the_server_itself_starts() -> None:
         assert not ping(pair, pair.client, pair.server.addr4)  # the rules say so
 
 
+@pytest.mark.stock
 def test_a_flushed_table_drops_nothing_that_netfilter_would_take_up_again() -> None:
     # Loose tracking takes a lone ACK for NEW: port 8080 accepts it.
     with (
@@ -90,12 +94,13 @@ def test_a_flushed_table_drops_nothing_that_netfilter_would_take_up_again() -> N
             assert echoes(c)
 
 
+@pytest.mark.stock
 def test_icmp_errors_about_its_own_packets_arrive() -> None:
     """Port unreachable, as traceroute needs it, and a smaller path MTU: RELATED, by ICMP."""
     with firewall(SERVER) as pair, program(pair), pair.enter(pair.server):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((pair.client.addr4, 33434))
-            probe.settimeout(3)
+            probe.settimeout(seconds(3))
             probe.send(b"probe")
             with pytest.raises(ConnectionRefusedError):
                 probe.recv(10)
@@ -109,7 +114,7 @@ def test_icmp_errors_about_its_own_packets_arrive() -> None:
                 / UDPerror(sport=5555, dport=4444, len=1408)
             )
             pair.send_frames([frame_from_client(pair, error)])
-            deadline = time.monotonic() + 3
+            deadline = time.monotonic() + seconds(3)
             while wide.getsockopt(socket.IPPROTO_IP, 14) != 700:  # IP_MTU
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
@@ -159,6 +164,7 @@ def _ip_checksum(header: bytearray) -> bytes:
     return struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF)
 
 
+@pytest.mark.stock
 def test_notrack_and_a_late_rule() -> None:
     raw = "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -m udp --dport 5000 -j CT --notrack\nCOMMIT\n"
     rules = SERVER.replace(
@@ -168,7 +174,7 @@ def test_notrack_and_a_late_rule() -> None:
         pair.run(pair.server, ["iptables-nft-restore", "--noflush"], input=raw)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver, program(pair):
             receiver.bind((pair.server.addr4, 5000))
-            receiver.settimeout(2)
+            receiver.settimeout(seconds(2))
             frame = (
                 Ether(src=pair.client.mac, dst=pair.server.mac)
                 / IP(src=pair.client.addr4, dst=pair.server.addr4)
@@ -210,7 +216,7 @@ def test_a_helper_keeps_every_drop_after_conntrack_in_netfilter() -> None:
             control = socket.create_server((pair.server.addr4, 21))
             data = socket.create_server((pair.server.addr4, 0))
         with control, data, program(pair):
-            data.settimeout(3)
+            data.settimeout(seconds(3))
             with connected(pair, pair.client, pair.server.addr4, 21) as client:
                 server, _ = control.accept()
                 port = data.getsockname()[1]

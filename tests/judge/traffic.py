@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from scapy.all import IP, TCP, UDP, Ether, IPv6
 
 from netns import NetnsPair
+from pace import seconds
 from xdptables.kernel.load import unload_program
 from xdptables.kernel.status import status
 from xdptables.loading import Request, load, prepare
@@ -82,11 +83,11 @@ def serve(pair: NetnsPair, where: object, address: str, port: int) -> socket.soc
 
 def connected(pair: NetnsPair, where: object, address: str, port: int) -> socket.socket:
     with pair.enter(where):
-        return socket.create_connection((address, port), timeout=3)
+        return socket.create_connection((address, port), timeout=seconds(3))
 
 
 def echoes(connection: socket.socket, data: bytes = b"hello") -> bool:
-    connection.settimeout(3)
+    connection.settimeout(seconds(3))
     connection.sendall(data)
     return connection.recv(1000) == data
 
@@ -122,7 +123,7 @@ def ask_and_answer(pair: NetnsPair, asker: object) -> None:
     with name_server, asking:
         name_server.bind((pair.client.addr4, 53))
         for s in (name_server, asking):
-            s.settimeout(3)
+            s.settimeout(seconds(3))
         for _ in range(20):
             asking.sendto(b"question", (pair.client.addr4, 53))
             _, whom = name_server.recvfrom(100)
@@ -141,7 +142,7 @@ def ping(pair: NetnsPair, where: object, address: str) -> bool:
     total = (total & 0xFFFF) + (total >> 16)
     body = body[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + body[4:]
     with pair.enter(where), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as s:
-        s.settimeout(0.5)
+        s.settimeout(seconds(0.5))
         s.sendto(body, (address, 0))
         with contextlib.suppress(TimeoutError):
             while True:

@@ -29,7 +29,7 @@ from xdptables.kernel import (
 from xdptables.kernel.errors import KernelError
 from xdptables.source import UserError
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 
 def do_load(pair: NetnsPair, text: str | None = None, **options: Any) -> state.LoadedState:

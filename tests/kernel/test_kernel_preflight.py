@@ -32,6 +32,7 @@ def test_old_kernel() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.stock
 def test_not_root() -> None:
     # Imported as root: the project may lie where nobody else may read.
     leave = "import os; os.setgid(65534); os.setuid(65534)\n"

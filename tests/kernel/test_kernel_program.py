@@ -16,7 +16,7 @@ from xdptables.kernel import kfuncs, maps, pins, syscall
 from xdptables.kernel.compile import CompiledProgram, compile_program
 from xdptables.kernel.errors import KernelError
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from netns import NetnsPair
 from xdptables.kernel import attach, load, netlink, netns, pins, settle, state, status
 from xdptables.source import UserError
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 STEPS = [
     (pins, "pin"),

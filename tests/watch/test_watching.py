@@ -13,14 +13,15 @@ from ipaddress import ip_address
 import pytest
 
 from netns import NetnsPair
+from pace import seconds
 from xdptables.fields import Family
 from xdptables.verify.build import build
 from xdptables.verify.model import Place
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT\n"
-SECONDS = 15  # far above an interval: a slow machine is no failure
+SECONDS = seconds(15)  # far above an interval: a slow machine is no failure
 
 
 def xdptables(*words: str) -> str:
