@@ -139,8 +139,8 @@ class NetnsPair:
             _ip("netns", "add", name)
             self._names.append(name)
             mac = f"02:{byte:02x}:{self.tag[:2]}:{self.tag[2:4]}:{self.tag[4:]}:{number:02x}"
-            address = f"10.{byte}.0.{number}", f"fd00:{byte:x}::{number}"
-            made.append(End(name, f"v{letter}{self.tag}", 0, mac, *address))
+            own4, own6 = f"10.{byte}.0.{number}", f"fd00:{byte:x}::{number}"
+            made.append(End(name, f"v{letter}{self.tag}", 0, mac, own4, own6))
             with self.enter(name):
                 _quiet_ipv6()
         client, server = made
