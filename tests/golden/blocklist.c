@@ -122,6 +122,15 @@ static __always_inline u32 xt_classify_ipv4_fragment(const struct xt_packet *p)
     return XT_PASS;
 }
 
+/* To be added to a pointer. Older verifiers (6.1) do not know that a swapped u16 has 16 bits; the compiler
+ * does, and would leave the mask out. */
+static __always_inline u32 xt_ntohs(__be16 value)
+{
+    u32 swapped = bpf_ntohs(value);
+    asm volatile("" : "+r"(swapped));
+    return swapped & 0xffff;
+}
+
 /* The transport header at l4, of which `room` bytes belong to the packet. 0: it is whole, and what the
  * rules need of it is read. A short one passes even where no rule reads it: legacy and nft differ on it. */
 static __always_inline int xt_read_l4(struct xt_packet *p, void *l4, void *end, u32 room)
@@ -177,7 +186,7 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
     p->src = bpf_ntohl(ip->src);
     p->dst = bpf_ntohl(ip->dst);
     u32 header = (ip->version_ihl & 15) * 4;
-    u32 total = bpf_ntohs(ip->tot_len);
+    u32 total = xt_ntohs(ip->tot_len);
     /* Longer than what is here: cut off, or a frame in several buffers. */
     if (ip->version_ihl >> 4 != 4 || header < 20 || total < header || l3 + total > end)
         return -1;

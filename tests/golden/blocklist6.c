@@ -122,6 +122,15 @@ static __always_inline u32 xt_classify_ipv6_fragment(const struct xt_packet *p)
     return XT_PASS;
 }
 
+/* To be added to a pointer. Older verifiers (6.1) do not know that a swapped u16 has 16 bits; the compiler
+ * does, and would leave the mask out. */
+static __always_inline u32 xt_ntohs(__be16 value)
+{
+    u32 swapped = bpf_ntohs(value);
+    asm volatile("" : "+r"(swapped));
+    return swapped & 0xffff;
+}
+
 /* The transport header at l4, of which `room` bytes belong to the packet. 0: it is whole, and what the
  * rules need of it is read. A short one passes even where no rule reads it: legacy and nft differ on it. */
 static __always_inline int xt_read_l4(struct xt_packet *p, void *l4, void *end, u32 room)
@@ -187,7 +196,7 @@ static __always_inline int xt_read_ipv6(struct xt_packet *p, void *l3, void *end
     p->src_lo = bpf_ntohll(ip->src_lo);
     p->dst_hi = bpf_ntohll(ip->dst_hi);
     p->dst_lo = bpf_ntohll(ip->dst_lo);
-    u32 payload = bpf_ntohs(ip->payload_len);
+    u32 payload = xt_ntohs(ip->payload_len);
     /* A jumbogram says its length elsewhere; longer than what is here: as for IPv4. */
     if ((bpf_ntohl(ip->flow) >> 28) != 6 || payload == 0 || l3 + 40 + payload > end)
         return -1;

@@ -65,6 +65,7 @@ def test_the_same_text_whatever_the_hash_seed() -> None:
 
 
 @pytest.mark.kernel
+@pytest.mark.stock
 @each_example
 def test_the_kernel_takes_it(path: Path) -> None:
     program = compile_program((HERE / f"{path.stem}.c").read_text())
