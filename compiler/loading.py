@@ -14,6 +14,7 @@ from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
 from .host.live_rules import LiveDump, all_dumps
 from .host.live_sets import in_force
+from .host.masters import as_master
 from .host.observe import observe
 from .kernel.load import load_program
 from .kernel.netns import in_netns
@@ -86,8 +87,7 @@ def prepare(request: Request, progress: Progress = silent) -> Prepared:
     kept, lifted, idle = lift(found, request.disregard)
     seen = host
     if host.interface.seen_as:
-        interface = dataclasses.replace(host.interface, name=host.interface.seen_as)
-        seen = dataclasses.replace(host, interface=interface)
+        seen = dataclasses.replace(host, interface=as_master(host.interface))
     compiled = compile_rules(rulesets, seen, kept, lifted, progress)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))

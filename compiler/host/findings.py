@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from ..fields import Family
 from .facts import HostFacts
-from .links import HAND_UP
+from .masters import HAND_UP, is_named
 
 
 class Scope(StrEnum):
@@ -88,7 +88,7 @@ def _uppers(host: HostFacts) -> Iterator[Finding]:
     for upper in host.interface.uppers:
         kind, _, name = upper.partition(":")
         hands_up = kind in HAND_UP and "@" not in name
-        if hands_up and name == host.interface.seen_as:
+        if is_named(upper, host.interface):
             if kind == "bridge":
                 yield Finding(
                     "bridge-port",

@@ -18,8 +18,6 @@ _XDP_ATTACHED, _XDP_PROG_IDS = 2, (4, 5, 6, 7)
 
 # Devices that take frames off their parent before any hook: by tag, by MAC, or all of them.
 TAKES_BY_MAC = ("macvlan", "macvtap", "ipvlan", "ipvtap", "macsec")
-# Masters that hand a port's packets for this host up as their own, once, by their name.
-HAND_UP = ("bridge", "bond", "team")
 # IFLA_LINK is only the route or the peer of these: what they receive crossed INPUT of the parent.
 _HARMLESS_CHILDREN = frozenset(
     [
