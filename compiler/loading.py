@@ -16,6 +16,7 @@ from .host.live_rules import LiveDump, all_dumps
 from .host.live_sets import in_force
 from .host.masters import as_master
 from .host.observe import observe
+from .kernel.attach import ifindex_of
 from .kernel.load import load_program
 from .kernel.netns import in_netns
 from .kernel.state import LoadedState
@@ -27,6 +28,7 @@ from .rules.reader import read_rulesets
 from .source import Source, UserError
 from .verify.lifted import stopping, without
 from .verify.model import Comparison
+from .verify.namespace import NoNamespace
 from .verify.run import quick
 from .verify.show import refuse_disagreements
 
@@ -96,11 +98,12 @@ def prepare(request: Request, progress: Progress = silent) -> Prepared:
 
 def load(
     prepared: Prepared,
-    verified: Callable[[Comparison], None] = lambda result: None,
+    verified: Callable[[Comparison | NoNamespace], None] = lambda result: None,
     progress: Progress = silent,
 ) -> LoadedState:
     """Attach it. Raises UserError with every finding that stops the load, or with a frame that the program
-    would drop in error. `verified` is told how the program was tried, unless the request says not to."""
+    would drop in error. `verified` is told how the program was tried, or why it could not be, unless the
+    request says not to."""
     request = prepared.request
     stops = [f for f in prepared.stops if not (f.id == "foreign-xdp" and request.replace)]
     if stops:
@@ -112,7 +115,14 @@ def load(
     def check(prog_fd: int, map_fds: Mapping[str, int]) -> None:
         if request.verify and prepared.compiled.plan.drops:
             progress("trying the program", 0, 0)
-            result = quick(prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled)
+            ifindex = ifindex_of(request.ifname)
+            try:
+                result = quick(
+                    prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled, ifindex
+                )
+            except NoNamespace as e:
+                verified(e)
+                return
             refuse_disagreements(result)
             verified(result)
 

@@ -22,6 +22,7 @@ from ..loading import Request, load, prepare
 from ..report.text import MOST, show
 from ..source import UserError, printable
 from ..verify.model import Comparison
+from ..verify.namespace import NoNamespace
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
 from .inputs import read_source
 from .output import print_json
@@ -66,7 +67,7 @@ def load_command(
     console = Console(stderr=as_json, highlight=False)
     for pattern in prepared.idle:
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
-    results: list[Comparison] = []
+    results: list[Comparison | NoNamespace] = []
     with progress_bar() as progress:
         state = load(prepared, results.append, progress)
     if not no_watch and watcher_pid(state.key) is None:
@@ -96,8 +97,10 @@ def _start_watcher(state: LoadedState) -> None:
         )
 
 
-def _verified(result: Comparison) -> str:
+def _verified(result: Comparison | NoNamespace) -> str:
     """What `load` tried; of a huge ruleset, as much as there was time for."""
+    if isinstance(result, NoNamespace):
+        return f"not verified: {result.message}"
     some = f", {result.judged} of them judged" if result.judged < result.dropped else ""
     return f"verified: {result.tried} frames tried, {result.dropped} dropped{some}, none in error"
 

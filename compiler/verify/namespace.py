@@ -13,6 +13,11 @@ from pathlib import Path
 from ..host.facts import HostFacts
 from ..source import UserError
 
+
+class NoNamespace(UserError):
+    """None can be made here: a container that may load programs need not be allowed to."""
+
+
 _CLONE_NEWNET = 0x40000000
 _NAME, _PEER = "xt0", "xt1"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -23,18 +28,19 @@ def own_namespace(host: HostFacts) -> Iterator[int]:
     """The calling thread lives in it; yields the index of an interface that has the host's MAC and local
     addresses, and forwards where the host does. Nothing is tracked there: conntrack holds no entry.
 
-    The namespace has no name and goes with the block, whatever happens. Raises UserError without root."""
+    The namespace has no name and goes with the block, whatever happens. Raises NoNamespace where none may be
+    made."""
     back = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if _libc.unshare(_CLONE_NEWNET):
             error = ctypes.get_errno()
-            raise UserError(f"no network namespace can be made: {os.strerror(error)}", "run this as root")
+            raise NoNamespace(f"no network namespace can be made: {os.strerror(error)}", "run this as root")
         try:
             _furnish(host)
             try:
                 index = socket.if_nametoindex(_NAME)
             except OSError as e:
-                raise UserError(f"no veth interface can be made: {e.strerror}", "look at `ip link`") from e
+                raise NoNamespace(f"no veth interface can be made: {e.strerror}", "modprobe veth") from e
             yield index
         finally:
             if _libc.setns(back, _CLONE_NEWNET):
@@ -68,4 +74,4 @@ def _ip(family: str, lines: list[str]) -> None:
     try:
         subprocess.run(command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=False)
     except OSError as e:
-        raise UserError(f"the ip command can't be run: {e.strerror}", "apt install iproute2") from e
+        raise NoNamespace(f"the ip command can't be run: {e.strerror}", "apt install iproute2") from e

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -19,7 +20,7 @@ from .compare import compare, judge_of
 from .derive import derive
 from .flows import is_whole, spread
 from .model import Comparison, Disagreement, Frame, Ruling
-from .namespace import own_namespace
+from .namespace import NoNamespace, own_namespace
 from .place import settle
 from .planned import PlanSubject
 from .program import ProgramSubject, loaded
@@ -109,18 +110,22 @@ def quick(
     rulesets: Sequence[Ruleset],
     host: HostFacts,
     compiled: Compiled,
+    ifindex: int,
     seconds: float = 0.8,
 ) -> Comparison:
     """The program that is about to be attached, its maps filled: as many frames as there is time for, and
-    every drop of them judged. Counters are zero again afterwards."""
+    every drop of them judged. Counters are zero again afterwards.
+
+    `ifindex`: of the interface that it is for, where it is run if no namespace can be made; what conntrack
+    knows there hides drops. Raises NoNamespace if it can't be run there either."""
     host, place = settle(host)
     until = time.monotonic() + seconds
     frames = derive(rulesets, compiled.plan.lists, place)
     judge = judge_of(rulesets, host)
     plan = PlanSubject(compiled.plan, host)
     parts: list[Comparison] = []
-    with own_namespace(host) as ifindex:
-        subject = ProgramSubject(fd, map_fds, ifindex)
+    with _somewhere(host, ifindex) as index:
+        subject = ProgramSubject(fd, map_fds, index)
 
         def judged(batch: list[Frame]) -> Comparison:
             ran = subject.rule([f.data for f in batch])
@@ -142,6 +147,21 @@ def quick(
         parts.append(judged(odd[: 4 * _BATCH]))
         subject.forget()
     return _sum(parts)
+
+
+@contextlib.contextmanager
+def _somewhere(host: HostFacts, ifindex: int) -> Iterator[int]:
+    with contextlib.ExitStack() as stack:
+        try:
+            index = stack.enter_context(own_namespace(host))
+        except NoNamespace:
+            index = ifindex
+        try:
+            yield index
+        except OSError as e:  # a device that XDP programs can't be run for, unless attached
+            if index != ifindex:
+                raise
+            raise NoNamespace(f"the program can't be run here: {e.strerror}", "run this as root") from e
 
 
 def _spread(frames: Sequence[Frame], start: int = 0) -> list[Frame]:

@@ -21,7 +21,9 @@ from xdptables.emit import generate
 from xdptables.kernel import attach
 from xdptables.pipeline import Compiled, compile_rules
 from xdptables.source import UserError
+from xdptables.verify import run
 from xdptables.verify.lifted import without
+from xdptables.verify.namespace import NoNamespace
 from xdptables.verify.place import settle
 
 NOBODY = 65534
@@ -164,6 +166,23 @@ def test_load_says_what_it_tried_and_leaves_no_trace_of_it() -> None:
         (status,) = json.loads(fine("status", pair.server.ifname, "--netns", pair.server.ns, "--json").stdout)
         assert not any(rule["packets"] for rule in status["rules"]) and not status["verdicts"]["dropped"]
         assert "verified" not in fine(*words, "--replace", "--no-verify").stdout
+        fine("unload", pair.server.ifname, "--netns", pair.server.ns)
+
+
+@as_root
+def test_load_where_no_namespace_can_be_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It runs where the interface is, and drops nothing in error there either."""
+
+    def refuse(*args: object) -> object:
+        raise NoNamespace("no network namespace can be made: Operation not permitted", "run this as root")
+
+    monkeypatch.setattr(run, "own_namespace", refuse)
+    told: list[Any] = []
+    with NetnsPair() as pair:
+        pair.run(pair.server, ["iptables-nft-restore"], input=WALL)
+        request = loading.Request(pair.server.ifname, netns=pair.server.ns)
+        loading.load(loading.prepare(request), told.append)
+        assert told[0].dropped == told[0].judged > 50 and not told[0].disagreements
         fine("unload", pair.server.ifname, "--netns", pair.server.ns)
 
 
