@@ -7,13 +7,13 @@ import sys
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
 from ..kernel.bcc_import import import_bcc
 from ..kernel.preflight import check_privileges
 from ..pipeline import compile_rules
+from ..progress import Progress
 from ..rules.model import Ruleset
 from ..rules.reader import read
 from ..source import UserError, printable
@@ -22,11 +22,11 @@ from ..verify.derive import derive
 from ..verify.lifted import stopping, without
 from ..verify.place import settle
 from ..verify.run import FRAMES, verify
-from ..verify.run import Progress as Progress_
 from ..verify.wire import Wire, benches, compiled_for, on_the_wire
 from .hosts import host_of
 from .inputs import read_source
 from .output import print_json
+from .progress import progress_bar
 
 _ON_THE_WIRE = 2000  # frames, of those that are tried
 
@@ -64,15 +64,8 @@ def verify_command(
         import_bcc()
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(),
-        console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-    ) as bar:  # fmt: skip
-        task = bar.add_task("compiling", total=None)
-
-        def progress(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total or None)
-
+    with progress_bar() as progress:
+        progress("compiling", 0, 0)
         compiled = compile_rules(rulesets, host)
         found = verify(
             rulesets, host, compiled,
@@ -102,7 +95,7 @@ def _may_load() -> bool:
 
 
 def _wire(
-    rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, limit: int, seed: int, progress: Progress_
+    rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, limit: int, seed: int, progress: Progress
 ) -> Wire:
     _, place = settle(host)
     with benches(rulesets, place, host.interface.name, sets) as pair:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from itertools import permutations
 
 from ..fields import Family
@@ -18,9 +17,12 @@ from .answers import Answer, Sight
 from .connection import Entry, State, leaving_conntrack
 from .locality import why_not_local
 from .matches import evaluate, remembers
+from .outcome import Outcome, Verdict, undecided
 from .packet import UDP, Packet, Unreadable, parse
 from .surroundings import Surroundings, look_around
 from .targets import NAT, WRITES_CONNECTION, changes
+
+__all__ = ["HOOKS", "Judge", "Outcome", "Verdict", "interpret"]
 
 #: In the order that a packet for this host meets them.
 HOOKS = (
@@ -33,24 +35,6 @@ HOOKS = (
     ("nat", "INPUT"),
 )
 _MOST_STATES = 50_000
-
-
-class Verdict(StrEnum):
-    DROP = "drop"
-    ACCEPT = "accept"
-    UNDECIDED = "undecided"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """`rule`: of a certain DROP, the rule of the first world found; None for a chain's policy.
-    `hook`: "filter INPUT". `why`: of an undecided one. `trace`: rules visited, in the order of visiting."""
-
-    verdict: Verdict
-    rule: Rule | None = None
-    hook: str = ""
-    why: str = ""
-    trace: tuple[tuple[Rule, Answer], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +91,18 @@ class Judge:
         try:
             packet = parse(frame)
         except Unreadable as e:
-            return _undecided(str(e))
+            return undecided(str(e))
         around = self.around[packet.family]
         why = _why_never(packet, self.host) or around.nothing
         if why:
-            return _undecided(why)
+            return undecided(why)
         leaving = leaving_conntrack(packet, self.host, entry, state)
         outcomes = [
             _Walk(hooks, packet, self.host, self.interface, around, leaving).run()
             for hooks in self.hooks[packet.family]
         ]
         verdicts = {o.verdict for o in outcomes}
-        return outcomes[0] if len(verdicts) == 1 else _undecided("the order of two back ends matters")
+        return outcomes[0] if len(verdicts) == 1 else undecided("the order of two back ends matters")
 
 
 _Hook = tuple[Table, str]
@@ -131,10 +115,6 @@ def _hooks(rulesets: Sequence[Ruleset]) -> list[_Hook]:
         for table in (r.table(name) for r in rulesets)
         if table is not None and table.chain(chain) is not None
     ]
-
-
-def _undecided(why: str, rule: Rule | None = None) -> Outcome:
-    return Outcome(Verdict.UNDECIDED, rule=rule, why=why)
 
 
 def _why_never(packet: Packet, host: HostFacts) -> str:
@@ -182,7 +162,7 @@ class _Walk:
             if at in seen:
                 continue
             if len(seen) >= _MOST_STATES:
-                ends = [_undecided("too many worlds")]
+                ends = [undecided("too many worlds")]
                 break
             seen.add(at)
             steps = list(self._steps(at))
@@ -193,13 +173,13 @@ class _Walk:
         if last.verdict is ends[0].verdict or last.verdict is Verdict.UNDECIDED:
             result = last if last.verdict is Verdict.UNDECIDED else ends[0]
         else:
-            result = _undecided("some worlds drop, others accept")
+            result = undecided("some worlds drop, others accept")
         return Outcome(result.verdict, result.rule, result.hook, result.why, tuple(self.trace))
 
     def _enter(self, hook: int, changed: frozenset[str], connection: State) -> _State | Outcome:
         if hook == len(self.hooks):
             why = self._why_not_accepted(connection)
-            return _undecided(why) if why else Outcome(Verdict.ACCEPT)
+            return undecided(why) if why else Outcome(Verdict.ACCEPT)
         return _State(hook, ((self.hooks[hook][1], 0),), changed, connection)
 
     def _why_not_accepted(self, connection: State) -> str:
@@ -228,7 +208,7 @@ class _Walk:
         name, index = at.stack[-1]
         chain = table.chain(name)
         if chain is None:
-            yield _Step(_undecided(f"no chain {name}"))
+            yield _Step(undecided(f"no chain {name}"))
             return
         if index == len(chain.rules):
             yield _Step(replace(at, stack=at.stack[:-1]))
@@ -237,7 +217,7 @@ class _Walk:
         answer, effect = self._answer(rule, at)
         following = replace(at, stack=(*at.stack[:-1], (name, index + 1)))
         if effect:
-            yield _Step(_undecided(f"-m {effect} would count or remember it", rule), rule, answer)
+            yield _Step(undecided(f"-m {effect} would count or remember it", rule), rule, answer)
             return
         if answer is not Answer.NO:
             yield _Step(self._obey(rule, at, following, answer), rule, answer)
@@ -282,12 +262,12 @@ class _Walk:
             stack = at.stack[:-1] if target.goto else following.stack
             return replace(at, stack=(*stack, (target.name, 0)))
         if target.name in NAT:
-            return _undecided("NAT", rule)
+            return undecided("NAT", rule)
         changed = changes(target) if target.known else None
         if target.name in WRITES_CONNECTION and at.connection in (State.NEW, State.INVALID):
             changed = frozenset({"mark"})
         if changed is None:
-            return _undecided(f"{target.name} has an effect, or is unknown", rule)
+            return undecided(f"{target.name} has an effect, or is unknown", rule)
         connection = State.UNTRACKED if target.name in ("CT", "NOTRACK") else at.connection
         return replace(following, changed=at.changed | changed, connection=connection)
 
@@ -295,7 +275,7 @@ class _Walk:
         table, chain = self.hooks[at.hook]
         why = self._why_not_dropped(table.name, chain, at)
         if why:
-            return _undecided(why, rule)
+            return undecided(why, rule)
         return Outcome(Verdict.DROP, rule, f"{table.name} {chain}")
 
     def _why_not_dropped(self, table: str, chain: str, at: _State) -> str:

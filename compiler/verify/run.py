@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -14,6 +14,7 @@ from ..decisions.model import Cause, Drop
 from ..host.facts import HostFacts
 from ..matches.view import Kind
 from ..pipeline import Compiled
+from ..progress import Progress, silent
 from ..report.model import Entry, Fate
 from ..rules.model import Rule, Ruleset
 from .compare import compare, judge_of
@@ -28,8 +29,6 @@ from .program import ProgramSubject, loaded
 #: Frames tried where nothing else is said; ordinary rulesets have fewer.
 FRAMES = 6000
 _BATCH = 128
-#: progress(what is done now, steps done, steps in all)
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,6 @@ class Verification:
         return self.comparison.disagreements
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    return
-
-
 def verify(
     rulesets: Sequence[Ruleset],
     host: HostFacts,
@@ -65,7 +60,7 @@ def verify(
     limit: int = FRAMES,
     seconds: float = 20.0,
     seed: int = 1,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Verification:
     """`host` as `settle` gives it, less what the user lifted (lifted.py); `compiled` for it.
 

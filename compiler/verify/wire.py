@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..host.facts import HostFacts
@@ -17,6 +17,7 @@ from ..kernel.errors import KernelError
 from ..matches.spec import Effect
 from ..matches.table import MATCHES
 from ..pipeline import Compiled, compile_rules
+from ..progress import Progress, silent
 from ..rules.model import Ruleset, Variant
 from ..rules.printing import print_ruleset
 from ..source import UserError
@@ -25,8 +26,6 @@ from .flows import spread
 from .model import Frame, Place
 from .planned import PlanSubject
 from .program import attached_long_ago
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ def on_the_wire(
     rulesets: Sequence[Ruleset],
     frames: Sequence[Frame],
     compiled: Compiled,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = silent,
 ) -> Wire:
     """`compiled`: for the facts of the benches."""
     bare, programmed = pair
