@@ -73,6 +73,7 @@ class Comparison:
     `missed`: frames that the judge is certain of and that passed; -1 where that was not asked.
     `causes`: how often each rule or policy dropped. `judged`: how many drops the judge was asked about; fewer
     than `dropped` when time ran out. `met`: rules that some frame it was asked about fits, or may fit.
+    `known`: gated drops that were tried again with an entry in conntrack, where they have to pass.
     """
 
     tried: int
@@ -80,6 +81,7 @@ class Comparison:
     gated: int
     judged: int
     missed: int = -1
+    known: int = 0
     causes: dict[Cause, int] = field(default_factory=dict)
     met: frozenset[Rule] = frozenset()
     disagreements: tuple[Disagreement, ...] = ()

@@ -12,6 +12,8 @@ from ..emit.plan import Plan
 from ..host.facts import HostFacts
 from ..kernel import kfuncs, maps, syscall
 from ..kernel.compile import compile_program
+from ..reference.packet import parse
+from .entries import add_entry
 from .flows import is_whole
 from .model import Ruling
 from .namespace import own_namespace
@@ -54,6 +56,14 @@ class ProgramSubject:
         if verdict != XDP_DROP:
             return Ruling(False, why=_JUST_SEEN if self._count(_RECENT) > recent else "")
         return Ruling(True, gated=self._count(_LOOKUPS) > looked)
+
+    def with_entries(self, frames: Sequence[bytes]) -> list[Ruling]:
+        """As `rule`, of whole TCP and UDP packets, when conntrack has an entry for each: in one direction, or
+        in the other. Raises OSError where none can be made."""
+        for number, frame in enumerate(frames):
+            with contextlib.suppress(FileExistsError):
+                add_entry(parse(frame), bool(number % 2))
+        return self.rule(frames)
 
     def _count(self, index: int) -> int:
         raw = syscall.map_lookup(self.maps[maps.VERDICTS], struct.pack("=I", index), 8 * self.cpus) or b""

@@ -29,6 +29,7 @@ from .program import ProgramSubject, loaded
 #: Frames tried where nothing else is said; ordinary rulesets have fewer.
 FRAMES = 6000
 _BATCH = 128
+_KNOWN = 256  # gated drops that are tried again with an entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,13 @@ def verify(
     planned = PlanSubject(compiled.plan, host).rule(data)
     rulings = planned
     differing: tuple[Frame, ...] = ()
+    known, wrong = 0, tuple[Disagreement, ...]()
     if in_kernel:
         progress("compiling the program", 0, 0)
         with loaded(compiled.c_text, host) as subject:
             progress("running the program", 0, 0)
             rulings, differing = _explained(frames, planned, subject.rule(data))
+            known, wrong = _with_entries(subject, frames, rulings, rulesets, host)
     done = 0
 
     def tick() -> None:
@@ -86,6 +89,7 @@ def verify(
         progress("judging", done, len(frames))
 
     result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick)
+    result = replace(result, known=known, disagreements=(*result.disagreements, *wrong))
     every, reached = _dropping(compiled), {key for r in planned for key in r.reached}
     return Verification(
         subject="program" if in_kernel else "plan",
@@ -196,6 +200,25 @@ def _frames(
             if time.monotonic() > until:
                 break
     return _spread(frames)
+
+
+def _with_entries(
+    subject: ProgramSubject,
+    frames: Sequence[Frame],
+    rulings: Sequence[Ruling],
+    rulesets: Sequence[Ruleset],
+    host: HostFacts,
+) -> tuple[int, tuple[Disagreement, ...]]:
+    """What is dropped only because conntrack has no entry, again, with one."""
+    gated = [i for i, r in enumerate(rulings) if r.drop and r.gated][:_KNOWN]
+    again = [frames[i] for i in gated]
+    try:
+        ran = subject.with_entries([f.data for f in again])
+    except OSError:  # ctnetlink is not there
+        return 0, ()
+    # Now it is in a flow: a drop has to be certain of every packet.
+    named = [replace(r, gated=False, cause=rulings[i].cause) for i, r in zip(gated, ran, strict=True)]
+    return len(again), compare(rulesets, host, again, named).disagreements
 
 
 def _explained(

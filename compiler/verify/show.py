@@ -34,6 +34,8 @@ def show(found: Verification, wire: Wire | None, console: Console) -> None:
     line("judged", f"{right} of {c.judged} drops are what netfilter certainly does")
     if c.missed > 0:
         line("", f"{c.missed} frames pass that netfilter certainly drops: this costs speed only", "dim")
+    if c.known:
+        line("", f"{c.known} of the gated drops were tried again with an entry in conntrack")
     line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
     for entry in found.unmet[:MOST]:
         line("", f"not met: line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
@@ -99,6 +101,7 @@ def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:
         "seconds": round(found.seconds, 2),
         "frames": {
             "tried": c.tried, "dropped": c.dropped, "gated": c.gated, "judged": c.judged, "missed": c.missed,
+            "known": c.known,
         },
         "decisions": {
             "dropping": found.decisions, "reached": found.reached,

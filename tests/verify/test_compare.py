@@ -10,14 +10,19 @@ import pytest
 from verify.test_frames import EXAMPLES, HOST, PLACE, compiled
 from xdptables.decisions.model import Decision, DecisionList, Drop
 from xdptables.emit import Plan, generate
+from xdptables.fields import Family
 from xdptables.intervals import IntervalSet
 from xdptables.matches.condition import Cube
+from xdptables.pipeline import compile_rules
 from xdptables.rules.model import Ruleset
+from xdptables.rules.reader import read_rulesets
+from xdptables.source import Source
 from xdptables.verify.compare import compare
 from xdptables.verify.derive import derive
 from xdptables.verify.model import Comparison, Frame
 from xdptables.verify.planned import PlanSubject
 from xdptables.verify.program import loaded
+from xdptables.verify.run import verify
 
 STATEFUL = Path(__file__).parents[2] / "examples" / "stateful.rules"
 
@@ -130,6 +135,37 @@ def test_a_broken_program_is_found() -> None:
     with loaded(generate(plan), HOST) as subject:
         result = compare(rulesets, HOST, frames, subject.rule([f.data for f in frames]))
     assert result.disagreements, wrong
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("family", Family)
+def test_what_conntrack_knows_is_not_dropped(family: Family) -> None:
+    text = (
+        "*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT\n"
+        "-A INPUT -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j ACCEPT\nCOMMIT\n"
+    )
+    rulesets = read_rulesets(Source("rules", text), family)
+    done = compile_rules(rulesets, HOST)
+    rulings = PlanSubject(done.plan, HOST)
+    data = [f.data for f in frames_of(rulesets, done.plan)]
+    data = [f for f in data if rulings.ruling(f).drop and rulings.ruling(f).gated]
+    assert len(data) > 50
+    with loaded(done.c_text, HOST) as subject:
+        assert all(r.drop and r.gated for r in subject.rule(data))
+        assert not any(r.drop for r in subject.with_entries(data))
+
+
+@pytest.mark.kernel
+def test_a_program_that_drops_what_conntrack_knows_is_found() -> None:
+    rulesets, done = compiled(STATEFUL.read_text())
+    sound = "        xt_ct_release(entry);\n        return 1;\n"
+    assert done.c_text.count(sound) == 1
+    broken = replace(done, c_text=done.c_text.replace(sound, sound.replace("return 1", "return 0")))
+    found = verify(rulesets, HOST, broken, in_kernel=True)
+    assert found.comparison.known > 50
+    assert found.comparison.judged == found.comparison.dropped  # without entries nothing is wrong with it
+    assert len(found.disagreements) == found.comparison.known
+    assert not verify(rulesets, HOST, done, in_kernel=True).disagreements
 
 
 def test_the_clock_cuts_all_causes_alike() -> None:
