@@ -49,6 +49,8 @@ FIELDS: dict[str, Field] = {
         Field("icmp", 16, "l4", "ICMP type << 8 | code", flow_constant=True),
         # Bit 8 is ours: set when the segment carries data, since only those are merged by GRO.
         Field("tcp_flags", 9, "l4", "TCP flags (byte 13), and 0x100 if the segment carries data"),
+        # The option that every stack puts first in its SYN; others are not looked for.
+        Field("mss", 17, "l4", "TCP option MSS; 0x10000 without options, 0x10001 if another comes first"),
         Field("spi", 32, "l4", "ESP or AH security parameters index"),
         Field("tos", 8, "ip", "IPv4 TOS or IPv6 traffic class"),
         Field("ttl", 8, "ip", "IPv4 TTL or IPv6 hop limit"),

@@ -93,6 +93,24 @@ def tcp(match: Match, view: View) -> Condition:
     return result
 
 
+NO_OPTIONS, OTHER_FIRST = 0x10000, 0x10001
+
+
+def tcpmss(match: Match, view: View) -> Condition:
+    """tcpmss_mt: without the option only the negation holds."""
+    result = view.test("proto", IntervalSet.of(TCP))
+    for option in match.options:
+        if option.value is None:
+            return Condition.maybe("the value of --mss is not known here")
+        sure = negate(option, option.value, 16)
+        if option.negated:
+            sure |= IntervalSet.of(NO_OPTIONS)
+        yes, may = view.test("mss", sure), view.test("mss", sure | IntervalSet.of(OTHER_FIRST))
+        why = (*may.why, "the MSS is not the first TCP option")
+        result &= Condition(yes.yes, may.may, why)
+    return result
+
+
 def protocol_ports(number: int) -> Callable[[Match, View], Condition]:
     """Ports under one protocol; anything else such a match tests is maybe."""
 

@@ -16,7 +16,7 @@ from .extension_headers import frag, header_present, ipv6header
 from .locality import addrtype, is_own_source
 from .options import equal, every, first_word, within
 from .sets import counts, set_match
-from .transport import ah, esp, icmp, ports
+from .transport import ah, esp, icmp, ports, tcpmss
 
 YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
 
@@ -218,6 +218,7 @@ def _policy(match: Match, sight: Sight) -> Answer:
 _EVALUATORS: dict[str, Evaluator] = {
     "ip": _ip,
     **dict.fromkeys(("tcp", "udp", "udplite", "sctp", "dccp", "multiport"), ports),
+    "tcpmss": tcpmss,
     "icmp": icmp,
     "icmp6": icmp,
     "icmpv6": icmp,

@@ -55,6 +55,27 @@ def _tcp_flags(option: Option, sight: Sight) -> Answer:
     return known(answers.pop()) if len(answers) == 1 else MAYBE
 
 
+def tcpmss(match: Match, sight: Sight) -> Answer:
+    packet = sight.packet
+    if packet.fragment or packet.protocol != TCP or not sight.reads("tcp"):
+        return MAYBE
+    header = (packet.l4[12] >> 4) * 4
+    if header < 20 or header > len(packet.l4):
+        return MAYBE
+    mss = _mss(packet.l4[20:header])
+    # Without the option, a negated test holds.
+    return every(match, lambda o: NO if mss is None else within(o, mss))
+
+
+def _mss(options: bytes) -> int | None:
+    at = 0
+    while at < len(options):
+        if options[at : at + 2] == b"\x02\x04" and len(options) - at >= 4:
+            return int.from_bytes(options[at + 2 : at + 4])
+        at += 1 if options[at] < 2 or at + 1 == len(options) else options[at + 1] or 1
+    return None
+
+
 def icmp(match: Match, sight: Sight) -> Answer:
     packet = sight.packet
     protocol = ICMP if packet.family is Family.IPV4 else ICMP6

@@ -146,5 +146,5 @@ _SPELLERS: dict[str, Speller] = {
     "--src-range": _address_range, "--dst-range": _address_range, "--mac-source": _mac,
     **{f"--{match}-{how}": _number for match in ("ttl", "hl") for how in ("eq", "lt", "gt")},
     "--tos": _tos, "--dscp": _dscp, "--dscp-class": _dscp_class, "--ecn-ip-ect": _number,
-    "--length": _range, "--pkt-type": _pkt_type, "--ahspi": _range, "--espspi": _range,
+    "--length": _range, "--mss": _range, "--pkt-type": _pkt_type, "--ahspi": _range, "--espspi": _range,
 }  # fmt: skip

@@ -19,7 +19,7 @@ _FIELD_OF = {
     "--icmp-type": "icmp", "--icmpv6-type": "icmp", "--ttl-eq": "ttl", "--ttl-lt": "ttl", "--ttl-gt": "ttl",
     "--hl-eq": "ttl", "--hl-lt": "ttl", "--hl-gt": "ttl", "--tos": "tos", "--dscp": "tos",
     "--length": "length", "--ahspi": "spi", "--espspi": "spi", "--mac-source": "mac_src",
-    "--tcp-flags": "tcp_flags", "--syn": "tcp_flags", "--pkt-type": "pkttype",
+    "--mss": "mss", "--tcp-flags": "tcp_flags", "--syn": "tcp_flags", "--pkt-type": "pkttype",
 }  # fmt: skip
 _MIX = 300
 _INTERVALS = 6  # of one option's set: the first ones and the last

@@ -15,6 +15,7 @@ Spec = dict[str, int]
 
 TCP, UDP, UDPLITE, ICMP, ICMP6, ESP, AH = 6, 17, 136, 1, 58, 50, 51
 _HAS_DATA = 0x100
+_NO_OPTIONS = 0x10000
 _MOST = 1500
 _PADN = b"\x01\x04\0\0\0\0"
 _LATER = 24  # bytes into the datagram
@@ -128,8 +129,15 @@ def _tcp(ports: bytes, spec: Spec, room: int) -> bytes:
         words = max(5, min(15, size // 4))  # options fill what data must not
     elif size == 20:
         size = 24
-    head = ports + bytes(8) + bytes([words << 4, flags & 0xFF]) + b"\x20\0\0\0\0\0"
-    return (head + b"\x01" * (words * 4 - 20)).ljust(size, b"d")
+    options = b""
+    if spec.get("mss", _NO_OPTIONS) < _NO_OPTIONS:
+        options = b"\x02\x04" + spec["mss"].to_bytes(2)
+    elif spec.get("mss", _NO_OPTIONS) > _NO_OPTIONS:  # a no-op, then an MSS
+        options = b"\x01\x02\x04\x02\x18\x01\x01\x01"
+    words = max(words, 5 + len(options) // 4)
+    head = ports + bytes(8) + bytes([words << 4, flags & 0xFF]) + b"\x20\0\0\0\0\0" + options
+    data = 4 if options and flags & _HAS_DATA else 0
+    return head.ljust(words * 4, b"\x01").ljust(max(size, words * 4 + data), b"d")
 
 
 def _with_checksum(payload: bytes, proto: int, addresses: bytes, four: bool) -> bytes:

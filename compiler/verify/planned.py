@@ -51,7 +51,7 @@ def parse(frame: bytes, mac: int) -> Parsed:
     fields = {
         "mac_src": int.from_bytes(frame[6:12]),
         "pkttype": 0 if not frame[0] & 1 else 1 if to == (1 << 48) - 1 else 2,
-        **dict.fromkeys(("sport", "dport", "icmp", "tcp_flags", "spi", "exthdr", "tos", "ttl"), 0),
+        **dict.fromkeys(("sport", "dport", "icmp", "tcp_flags", "mss", "spi", "exthdr", "tos", "ttl"), 0),
     }
     ethertype, data = int.from_bytes(frame[12:14]), frame[14:]
     if ethertype == 0x0800:
@@ -121,6 +121,8 @@ def _l4(l4: bytes, fields: Fields) -> None:
         if header < 20 or header > len(l4):
             raise Passes("an odd TCP header")
         fields["tcp_flags"] = l4[13] | (0x100 if len(l4) > header else 0)
+        first = int.from_bytes(l4[22:24]) if l4[20:22] == b"\x02\x04" else 0x10001
+        fields["mss"] = 0x10000 if header == 20 else first
     if proto in (1, 58):
         fields["icmp"] = int.from_bytes(l4[:2])
     elif proto == 50:

@@ -20,7 +20,15 @@ from .planned import Fields, evaluate
 
 #: Packets tried for one decision.
 BUDGET = 64
-_USUAL = {"ttl": 64, "sport": 40000, "dport": 50000, "tcp_flags": 2, "spi": 0x1234, "length": 60}
+_USUAL = {
+    "ttl": 64,
+    "sport": 40000,
+    "dport": 50000,
+    "tcp_flags": 2,
+    "mss": 0x10000,
+    "spi": 0x1234,
+    "length": 60,
+}
 
 
 class Regions:
@@ -139,5 +147,6 @@ _PROTOCOLS = {
     "dport": _set(6, 17, 33, 132, 136),
     "icmp": _set(1, 58),
     "tcp_flags": _set(6),
+    "mss": _set(6),
     "spi": _set(50, 51),
 }

@@ -65,7 +65,7 @@ struct xt_packet {
     u64 src_hi, src_lo, dst_hi, dst_lo; /* IPv6 */
     u64 mac_src;
     u32 src, dst; /* IPv4 */
-    u32 length, spi;
+    u32 length, spi, mss;
     u32 flow; /* IPv6 flow label and class, network order */
     u16 sport, dport, icmp, tcp_flags;
     u8 proto, tos, ttl, exthdr, pkttype, options, fragment;

@@ -131,6 +131,14 @@ def value(name: str, packet: Packet) -> int:
             return packet.ports[name == "dport"] if packet.ports else -1
         case "icmp":
             return packet.icmp if packet.protocol in (1, 58) and not packet.fragment else -1
+        case "mss":
+            return _mss(packet.l4) if packet.protocol == 6 else -1
         case "tcp_flags":
             return packet.tcp_flags | packet.tcp_has_data << 8 if packet.protocol == 6 else -1
     raise AssertionError(f"field {name}")
+
+
+def _mss(header: bytes) -> int:
+    if header[12] >> 4 == 5:
+        return 0x10000
+    return int.from_bytes(header[22:24]) if header[20:22] == b"\x02\x04" else 0x10001

@@ -45,6 +45,7 @@ BOTH = (
     "-p tcp -m tcp --tcp-flags SYN,RST SYN,RST",
     "-p tcp -m tcp --tcp-flags ALL FIN,PSH,URG",
     "-p tcp -m tcp --tcp-flags PSH PSH",
+    "-p tcp -m tcpmss ! --mss 536:65535",
     "-p tcp -m multiport --dports 22,80,443",
     "-p tcp -m multiport ! --dports 22,80,443",
     "-p udp -m multiport --sports 53,1000:50000",
