@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 from ..rules.model import Match
 from .answers import Answer, Sight, known
 from .packet import DSTOPTS, ESP, FRAGMENT, HOPOPTS, NONE, ROUTING
@@ -32,16 +34,21 @@ def ipv6header(match: Match, sight: Sight) -> Answer:
         wanted |= _NAMES[name]
     if match.option("--soft") and wanted == _BITS[FRAGMENT] and not sight.packet.fragment:
         return known(option.negated)  # whole, and joined where connections are tracked
-    if not sight.reads("exthdr"):
+    last = {ESP: _ESP_BIT, NONE: _NONE_BIT}.get(sight.packet.protocol, _PROTO_BIT)
+    if sight.reads("exthdr"):
+        chains = [sum({_BITS[extension] for extension in sight.packet.extensions})]
+    elif sight.packet.fragment:
         return Answer.MAYBE
-    found = 0
-    for extension in sight.packet.extensions:
-        found |= _BITS[extension]
-    found |= {ESP: _ESP_BIT, NONE: _NONE_BIT}.get(sight.packet.protocol, _PROTO_BIT)
-    if match.option("--soft"):
-        inverted = 0xFF if option.negated else 0
-        return known(not (found ^ wanted ^ inverted) & wanted)
-    return known((found == wanted) != option.negated)
+    else:  # what is in front of that protocol is not known, and may still not matter
+        chains = [sum(bits) for size in range(5) for bits in combinations((0x80, 0x40, 0x20, 0x08), size)]
+    soft, inverted = match.option("--soft"), 0xFF if option.negated else 0
+    answers = {
+        not ((chain | last) ^ wanted ^ inverted) & wanted
+        if soft
+        else (chain | last == wanted) != option.negated
+        for chain in chains
+    }
+    return known(answers.pop()) if len(answers) == 1 else Answer.MAYBE
 
 
 def frag(match: Match, sight: Sight) -> Answer:
