@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 _LONGEST = 300  # characters of a line that a message shows
+_MOST_SHOWN = 100  # errors of one file
 
 
 def printable(text: str) -> str:
@@ -85,7 +86,10 @@ class InputError(Exception):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.span.line, d.span.column)))
-        super().__init__("\n".join(d.render() for d in self.diagnostics))
+        shown = [d.render() for d in self.diagnostics[:_MOST_SHOWN]]
+        if len(self.diagnostics) > _MOST_SHOWN:
+            shown.append(f"and {len(self.diagnostics) - _MOST_SHOWN} more like these")
+        super().__init__("\n".join(shown))
 
 
 class UserError(Exception):

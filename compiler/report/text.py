@@ -17,10 +17,13 @@ STYLE = {
 }
 #: A large ruleset is shown by its rules that drop; more than this many and the rest is counted.
 MOST = 400
+_LONGEST = 1000  # characters of a rule that are shown; --json has all of it
 
 
 def escape(text: str) -> str:
-    return markup.escape(printable(text))
+    """Safe for a terminal and for rich, whose search for marks takes the square of a run of backslashes."""
+    text = printable(text)
+    return markup.escape(text if len(text) <= _LONGEST else text[:_LONGEST] + "...")
 
 
 def show(report: Report, console: Console) -> None:
