@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from fuzz.rules import Rules, empty
+from fuzz.rulesets import Rules, empty
 from fuzz.traffic import Event
 from xdptables.fields import Family
 from xdptables.rules.model import Variant

@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import random
 import secrets
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from fuzz import dumps
 from fuzz.shrink import shrink
 from fuzz.trial import (
     PLAN,
@@ -66,11 +68,23 @@ def run(seed: int, seconds: float, trials: int = sys.maxsize) -> tuple[Counts, f
             counts.add(result.counts)
             if result.wrong:
                 print(failure(ring, seed + number, result), flush=True)
+            counts.add(text_trial(seed + number))
             number += 1
             if time.monotonic() - shown > 60:
                 shown = time.monotonic()
                 print(f"{shown - start:.0f} s: {totals(counts)}", flush=True)
     return counts, time.monotonic() - start
+
+
+def text_trial(seed: int) -> Counts:
+    """Of a broken dump: that it ends well."""
+    data = dumps.broken(random.Random(f"{seed} text"), dumps.originals())
+    try:
+        result, _ = dumps.check(data)
+    except Exception:
+        print(f"\nBROKEN TEXT, seed {seed}: {data!r}\n{traceback.format_exc()}", flush=True)
+        return Counts(broken_texts=1, disagreements=1)
+    return Counts(broken_texts=1, broken_texts_refused=result == "refused")
 
 
 def totals(counts: Counts) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from fuzz.rules import Rule, Rules, Table
+from fuzz.rulesets import Rule, Rules, Table
 from fuzz.trial import Case
 
 T = TypeVar("T")

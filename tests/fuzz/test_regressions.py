@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fuzz.rules import Dump
+from fuzz.rulesets import Dump
 from fuzz.run import own_state
 from fuzz.traffic import Event
 from fuzz.trial import Arena, Case, again, arenas
@@ -77,6 +77,21 @@ COMMIT
 """),
     ), traffic=(
         "in 02000000000b02000000000a86dd60000000001406400000000000000000000000000000000020010db80000000000000000000000019c400016000000000000000050022000c5d20000",
+    )),
+    # Whatever headers a flow's other packets have, its protocol is ICMPv6, so they are not ESP's alone.
+    Regression("seed 10113", Variant.NFT, real=False, rules=(
+        Dump(Family.IPV6, """
+*filter
+:INPUT ACCEPT [0:0]
+:c0 - [0:0]
+-A INPUT -m conntrack --ctstate INVALID
+-A INPUT -j c0
+-A INPUT -j DROP
+-A c0 -m ipv6header --header esp -j ACCEPT
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a86dd6000000000208940fe80000000000000000000000000000020010db80000000000000000000000019c40004f04000000010000000000000000000000000000000000000000000000",
     )),
 )
 # fmt: on

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from fuzz import trial
-from fuzz.rules import Dump, Rule, Rules, Table, random_rules
+from fuzz.rulesets import Dump, Rule, Rules, Table, random_rules
 from fuzz.run import own_state, run
 from fuzz.shrink import shrink
 from fuzz.traffic import Event
@@ -22,7 +22,7 @@ from xdptables.verify.model import Frame
 
 pytestmark = pytest.mark.kernel
 
-_SEEDS = 16
+_SEEDS = 12
 
 
 def test_a_slice() -> None:
@@ -30,7 +30,7 @@ def test_a_slice() -> None:
     assert counts.disagreements == 0
     assert counts.rulesets + counts.refused_by_iptables == _SEEDS and counts.rulesets > _SEEDS // 2
     # It would tell little if nothing came through, or nothing was dropped.
-    assert counts.drops > 500 and counts.came_through_input > 200 and counts.packets_of_the_host > 50
+    assert counts.drops > 300 and counts.came_through_input > 200 and counts.packets_of_the_host > 50
     assert counts.real_programs >= _SEEDS // 4 and counts.drops_after_a_look_at_conntrack > 100
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from fuzz.hosts import Host, Seen
-from fuzz.rules import Rules, random_rules
+from fuzz.rulesets import Rules, random_rules
 from fuzz.traffic import Event, events
 from xdptables.fields import Family
 from xdptables.kernel import pins
@@ -82,6 +82,8 @@ class Counts:
     dropping_rules_reached: int = 0
     drops: int = 0
     drops_after_a_look_at_conntrack: int = 0
+    broken_texts: int = 0
+    broken_texts_refused: int = 0
     disagreements: int = 0
 
     def add(self, other: Counts) -> None:
