@@ -2,77 +2,41 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import sys
-from pathlib import Path
 
 import click
-from rich.console import Console
 
 from .. import __version__
 from ..collector import no_collection
-from ..fields import Family
-from ..host.facts import ASSUMPTIONS
 from ..kernel.errors import KernelError
-from ..pipeline import compile_rules
-from ..report.text import show
-from ..rules.reader import read
 from ..source import InputError, UserError, printable
-from .explaining import explain_command
-from .hosts import host_of
-from .inputs import read_source
-from .output import print_json
-from .progress import progress_bar
-from .running import host_command, load_command, status_command, unload_command, watch_command
-from .verifying import verify_command
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
+#: The module of each command, imported when it is asked for: all together take longer than most commands.
+COMMANDS = {
+    "compile": "compiling", "load": "running", "unload": "running", "status": "running", "host": "running",
+    "watch": "running", "verify": "verifying", "explain": "explaining",
+}  # fmt: skip
 
 
-@click.group(context_settings=CONTEXT)
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f".{COMMANDS[cmd_name]}", __package__)
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group(cls=_Commands, context_settings=CONTEXT)
 @click.version_option(__version__)
 def cli() -> None:
     """Drop in XDP what netfilter would have dropped: iptables-save rules to an XDP program."""
-
-
-@cli.command("compile")
-@click.argument("rules")
-@click.option("-i", "--interface", help="the interface that the program will serve; decides what -i matches")
-@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
-@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
-@click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
-@click.option("--host", "host_file", help="what is known of the host, as JSON")
-@click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
-@click.option("--dry-run", is_flag=True, help="print the C on standard output, the report on standard error")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="write the C to this file")
-@click.option("--json", "as_json", is_flag=True, help="the report as JSON")
-def compile_command(
-    rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
-    ipset_file: str | None, dry_run: bool, output: str | None, as_json: bool,
-) -> None:  # fmt: skip
-    """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
-    host = host_of(assume, host_file, interface, ipset_file)
-    source = read_source(rules)
-    with progress_bar() as progress:
-        reading = read(source, Family(family) if family else None, progress=progress)
-        compiled = compile_rules(reading.rulesets, host, progress=progress)
-    for warning in reading.warnings:
-        click.echo(printable(warning.render()), err=True)
-    if output:
-        Path(output).write_text(compiled.c_text)
-    if dry_run:
-        click.echo(compiled.c_text, nl=False)
-    if as_json:
-        print_json(compiled.report.to_data(), err=dry_run)
-    else:
-        show(compiled.report, Console(stderr=dry_run, highlight=False))
-
-
-for command in (
-    load_command, unload_command, status_command, host_command, watch_command, verify_command,
-    explain_command,
-):  # fmt: skip
-    cli.add_command(command)
 
 
 def main() -> None:

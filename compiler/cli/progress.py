@@ -8,10 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
-
 from ..progress import Progress, silent
 
 PATIENCE = 1.0  # seconds
@@ -23,6 +19,10 @@ def progress_bar(after: float = PATIENCE) -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield silent
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
     # A descriptor of its own: while clang is at work, what is written to 2 is caught.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
         bar = Bar(

@@ -25,6 +25,7 @@ def test_not_root(words: list[str]) -> None:
     """The child gives its privileges up after the import: the project may lie where nobody reads."""
     script = f"""
         import os, sys
+        import xdptables.cli.running
         from xdptables.cli.main import main
         os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
         sys.argv = ["xdptables", *{words!r}]
