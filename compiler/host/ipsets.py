@@ -47,6 +47,8 @@ def read_ipsets(source: Source) -> tuple[IpSet, ...]:
                 entries[words[0]] = []
                 continue
             message = f"the set {words[0]!r} is created twice" if words else "no set is named"
+            if len(words) == 1:
+                message = f"the set {words[0]!r} has no type"
         else:
             message = f"{command!r} is neither create nor add"
         wrong.append(Diagnostic(Span(source, number, 1, len(line) + 1), message, _HINT))
