@@ -150,9 +150,11 @@ class Walk:
                 return traces + self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
             tested = lower_match(match, view)
             if spec.trace is not None:
-                traced = condition & spec.trace(match, view)
-                # Only these packets belong to netfilter, and the walk goes on with the others.
-                traces += self._left(state, at, cause, traced, "; ".join(traced.why), rule)[:-1]
+                trace = spec.trace(match, view)
+                left = self._left(state, at, cause, condition & trace, "; ".join(trace.why), rule)
+                if trace.may == EVERYTHING:
+                    return traces + left
+                traces += left[:-1]  # these belong to netfilter, and the rule goes on with the others
             condition &= tested
         return traces + self._obey(state, at, stop, cause, condition, rule)
 

@@ -1,4 +1,4 @@
-"""Matches whose answer is the host's: address types, marks, bridge ports."""
+"""Matches whose answer is the host's: address types, marks, bridge ports, and what it remembers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..fields import Family
 from ..host.facts import HostFacts
 from ..intervals import IntervalSet
 from ..rules.model import Match
-from .condition import NO, YES, Condition
+from .condition import EVERYTHING, NO, YES, Condition
 from .view import View
 
 #: The class of an address whatever the routes say (inet_addr_type, ipv6_addr_type). Since Linux 5.3 only
@@ -155,3 +155,33 @@ def physdev(match: Match, view: View) -> Condition:
     if view.host.interface.kind not in ("", "veth") or view.host.interface.uppers:
         return Condition.maybe("-m physdev: the interface may be part of a bridge")
     return YES if all(o.negated for o in match.options) else NO
+
+
+#: recent_mt only reads with these.
+_LOOKS = frozenset(
+    ("--rcheck", "--seconds", "--hitcount", "--rttl", "--name", "--mask", "--rsource", "--rdest")
+)
+
+
+def recent(match: Match, view: View) -> Condition:
+    return Condition.maybe("-m recent: who was here before")
+
+
+def writes_recent(match: Match, view: View) -> Condition:
+    """--set, --update and --remove write to the list, --reap takes old entries out."""
+    names = {o.name for o in match.options}
+    return NO if "--rcheck" in names <= _LOOKS else _everything("-m recent: remembers addresses")
+
+
+def statistic(match: Match, view: View) -> Condition:
+    return Condition.maybe("-m statistic: chance")
+
+
+def counts_packets(match: Match, view: View) -> Condition:
+    mode = match.option("--mode")
+    random = mode is not None and [w.text for w in mode.words] == ["random"]
+    return NO if random else _everything("-m statistic: counts every nth packet")
+
+
+def _everything(why: str) -> Condition:
+    return Condition(EVERYTHING, EVERYTHING, (why,))

@@ -32,6 +32,8 @@ READS_STATE = frozenset(
     )
 )  # fmt: skip
 
+_WRITES = {"--set", "--update", "--remove", "--reap"}
+
 Evaluator = Callable[[Match, Sight], Answer]
 
 
@@ -43,6 +45,9 @@ def evaluate(match: Match, sight: Sight) -> Answer:
 def remembers(match: Match, sight: Sight) -> bool:
     if match.name == "set":
         return counts(match, sight)
+    if match.name == "recent":
+        # recent_mt without --set, --update, --remove and --reap only looks.
+        return {o.name for o in match.options} & _WRITES != set() or match.option("--rcheck") is None
     if match.name == "statistic":
         mode = match.option("--mode")
         return mode is None or first_word(mode) != "random"

@@ -45,6 +45,16 @@ BOGUS = (
 NOT_A_SYN = "! --tcp-flags FIN,SYN,RST,ACK SYN"
 
 RULESETS: dict[str, tuple[Family, str]] = {
+    "port scans": (
+        FOUR,
+        _filter(
+            "-A INPUT -m recent --name scan --rcheck --seconds 600 --mask 255.255.255.255 --rsource -j DROP",
+            "-A INPUT -p udp -m udp --dport 53 -j ACCEPT",
+            "-A INPUT -p tcp -m tcp --dport 22 -m statistic --mode random --probability 1.0 -j ACCEPT",
+            "-A INPUT -p sctp -m recent --name scan --set --mask 255.255.255.255 --rsource -j DROP",
+            policy="DROP",
+        ),
+    ),
     "floods raw": (FOUR, _table("raw", *BOGUS)),
     "floods mangle": (
         FOUR,

@@ -72,6 +72,24 @@ def test_packets_in_a_set_and_out_of_it(rule: str, sets: str, expected: tuple[st
     assert fates(rule, sets) == expected
 
 
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("-m recent --name x --rcheck --seconds 60 -j DROP", "drop"),
+        ("-m recent --name x ! --rcheck -j DROP", "drop"),
+        ("-m recent --name x --rcheck -j ACCEPT", "left"),
+        ("-m recent --name x --rcheck --seconds 60 --reap -j DROP", "left"),
+        ("-m recent --name x --update -j DROP", "left"),
+        ("-m recent --name x --set", "left"),
+        ("-m recent --name x --remove", "left"),
+        ("-m statistic --mode random --probability 0.1 -j DROP", "drop"),
+        ("-m statistic --mode nth --every 3 -j DROP", "left"),
+    ],
+)
+def test_matches_that_only_look_at_what_is_remembered(rule: str, expected: str) -> None:
+    assert fates(rule, "")[0] == expected
+
+
 def test_a_set_that_a_rule_fills_is_never_certain() -> None:
     fill = "-p tcp -j SET --add-set s src\n-A PREROUTING -j DROP"
     assert fates("-m set --match-set s src -j ACCEPT", NET, fill) == ("left", "left")
