@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.hookpath import reads_merged_fields
 from .fields import Family
 from .host.facts import HostFacts
@@ -49,6 +50,7 @@ class Request:
     port_of: str = ""
     disregard: tuple[str, ...] = ()
     verify: bool = True
+    budgets: Budgets = NO_BUDGETS
 
     @property
     def source(self) -> str:
@@ -70,7 +72,7 @@ class Prepared:
     live_rules: str  # a digest of what netfilter held
 
 
-def prepare(request: Request, progress: Progress = silent) -> Prepared:
+def prepare(request: Request, progress: Progress = silent, advise: bool = False) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
     progress("observing the host", 0, 0)
     with in_netns(request.netns):
@@ -90,7 +92,7 @@ def prepare(request: Request, progress: Progress = silent) -> Prepared:
     seen = host
     if host.interface.seen_as:
         seen = dataclasses.replace(host, interface=as_master(host.interface))
-    compiled = compile_rules(rulesets, seen, kept, lifted, progress)
+    compiled = compile_rules(rulesets, seen, kept, lifted, progress, request.budgets, advise)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
     return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
@@ -118,16 +120,20 @@ def load(
             ifindex = ifindex_of(request.ifname)
             try:
                 result = quick(
-                    prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled, ifindex
-                )
+                    prog_fd, map_fds, prepared.rulesets, prepared.judged, prepared.compiled, ifindex,
+                    limited=request.budgets.effects,
+                )  # fmt: skip
             except NoNamespace as e:
                 verified(e)
                 return
             refuse_disagreements(result)
             verified(result)
 
-    causes = prepared.compiled.plan.slots
-    slots = [{"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text} for c in causes]
+    plan = prepared.compiled.plan
+    slots = [
+        {"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text, "budget": c in plan.on_budget}
+        for c in plan.slots
+    ]
     progress("compiling the program", 0, 0)
     return load_program(
         prepared.compiled.c_text,
@@ -147,9 +153,12 @@ def load(
                 "mode": request.mode,
                 "port_of": request.port_of,
                 "verify": request.verify,
+                "budgets": dataclasses.asdict(request.budgets),
             },
             "live_rules": prepared.live_rules,
-            "compiled_facts": sorted(facts_read(r for s in prepared.rulesets for r in s.rules())),
+            "compiled_facts": sorted(
+                facts_read(r for s in prepared.rulesets for r in s.rules()) | request.budgets.facts
+            ),
         },
         disregarded=request.disregard,
         netns=request.netns,

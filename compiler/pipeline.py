@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from .advice import advice
 from .decisions import decide
+from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.model import DecisionList
 from .emit import Plan, generate, make_plan
 from .host.facts import HostFacts
@@ -29,11 +31,25 @@ def compile_rules(
     kept: tuple[Finding, ...] | None = None,
     lifted: tuple[Finding, ...] = (),
     progress: Progress = silent,
+    budgets: Budgets = NO_BUDGETS,
+    advise: bool = False,
 ) -> Compiled:
-    """At most one ruleset a family. `kept`: the host's findings, less those that were `lifted`."""
+    """At most one ruleset a family. `kept`: the host's findings, less those that were `lifted`.
+
+    `advise`: also say what REJECT and LOG cost, which takes the time of a few compilations more."""
     kept = findings(host) if kept is None else kept
-    lists = decide(rulesets, host, kept, progress)
-    progress("planning the program", 0, 0)
-    group_drops = all(f.scope is not Scope.NO_GROUP_DROPS for f in kept)
-    plan = make_plan((optimise(d) for d in lists), group_drops)
-    return Compiled(lists, plan, generate(plan), make_report(rulesets, host, lists, plan, kept, lifted))
+
+    def plan_and_report(
+        rulesets: tuple[Ruleset, ...], budgets: Budgets
+    ) -> tuple[tuple[DecisionList, ...], Plan, Report]:
+        lists = decide(rulesets, host, kept, progress, budgets)
+        progress("planning the program", 0, 0)
+        group_drops = all(f.scope is not Scope.NO_GROUP_DROPS for f in kept)
+        plan = make_plan((optimise(d) for d in lists), group_drops)
+        return lists, plan, make_report(rulesets, host, lists, plan, kept, lifted)
+
+    lists, plan, report = plan_and_report(rulesets, budgets)
+    if advise:
+        lines = advice(rulesets, host, report, budgets, lambda r, b: plan_and_report(r, b)[2])
+        report = replace(report, advice=lines)
+    return Compiled(lists, plan, generate(plan), report)

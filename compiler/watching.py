@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .collector import no_collection
+from .decisions.budget import Budgets
 from .fields import Family
 from .host.changes import STALE, changes
 from .host.facts import HostFacts
@@ -58,6 +59,7 @@ def request_of(known: LoadedState) -> Request:
     return Request(
         known.ifname, source, family, asked.get("mode", "auto"), True, known.netns,
         asked.get("port_of", ""), known.disregarded, asked.get("verify", True),
+        Budgets(**asked.get("budgets", {})),
     )  # fmt: skip
 
 

@@ -24,14 +24,14 @@ from ..source import UserError, printable
 from ..verify.model import Comparison
 from ..verify.namespace import NoNamespace
 from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
-from .inputs import read_source
+from .inputs import budgets_of, log_budget_option, read_source, reject_budget_option
 from .output import print_json
 from .progress import progress_bar
 
 #: In the order of `enum xt_why` in the program.
 VERDICTS = (
     "dropped", "passed to netfilter", "not IP", "odd header", "other station", "not local", "DHCP",
-    "IP options", "known to conntrack", "flow just seen", "conntrack look-ups",
+    "IP options", "known to conntrack", "flow just seen", "conntrack look-ups", "passed on a budget",
 )  # fmt: skip
 
 netns_option = click.option("--netns", default="", help="name or path of the network namespace")
@@ -47,23 +47,26 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stan
 @click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
 @click.option("--interface-name", "port_of", default="", help="the bridge, bond or team that -i sees")
 @click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
+@reject_budget_option
+@log_budget_option
 @click.option("--no-verify", is_flag=True, help="do not try the program on frames before it is attached")
 @click.option("--no-watch", is_flag=True, help="do not follow changes of rules, addresses and host")
 @netns_option
 @json_option
 def load_command(
     interface: str, rules: str | None, family: str | None, mode: str, replace: bool, port_of: str,
-    disregard: tuple[str, ...], no_verify: bool, no_watch: bool, netns: str, as_json: bool,
+    disregard: tuple[str, ...], reject_budget: str, log_budget: str, no_verify: bool, no_watch: bool,
+    netns: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Load on INTERFACE what the live rules, or those in RULES, allow to drop in XDP."""
     check_privileges()
     source = read_source(rules) if rules else None
     request = Request(
         interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard,
-        not no_verify,
+        not no_verify, budgets_of(reject_budget, log_budget),
     )  # fmt: skip
     with progress_bar() as progress:
-        prepared = prepare(request, progress)
+        prepared = prepare(request, progress, advise=True)
     console = Console(stderr=as_json, highlight=False)
     for pattern in prepared.idle:
         console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
@@ -171,7 +174,8 @@ def _show_status(data: dict[str, Any]) -> None:
     if len(rules) > MOST:
         rules = sorted((r for r in rules if r["packets"]), key=lambda r: -r["packets"])[:MOST]
     for rule in rules:
-        line(f"{rule['packets']:>14} {rule['bytes']:>14}  line {rule['line']}: {rule['rule']}")
+        passed = f" ({rule['on_budget']} more passed on a budget)" if "on_budget" in rule else ""
+        line(f"{rule['packets']:>14} {rule['bytes']:>14}  line {rule['line']}: {rule['rule']}{passed}")
     if len(rules) < len(data["rules"]):
         rest = len(data["rules"]) - len(rules)
         line(f"{rest} more rules, which dropped less or nothing, are not listed; --json has them all")
@@ -192,6 +196,9 @@ def _status_data(status: Status) -> dict[str, Any]:
         counted = status.counters.rules[slot] if slot < len(status.counters.rules) else None
         packets, size = (counted.packets, counted.bytes) if counted else (0, 0)
         rules.append({**rule, "packets": packets, "bytes": size})
+        if rule.get("budget"):
+            passed = status.counters.on_budget
+            rules[-1]["on_budget"] = passed[slot] if slot < len(passed) else 0
     verdicts = dict(zip(VERDICTS, status.counters.verdicts, strict=False))
     return {
         "interface": status.ifname, "attached": status.attached, "problems": list(status.problems),

@@ -7,6 +7,7 @@ from ..host.findings import Finding, findings
 from ..matches.view import Kind
 from ..progress import Progress, silent
 from ..rules.model import Ruleset
+from .budget import NO_BUDGETS, Budgets, allowances
 from .hookpath import hook_path
 from .model import DecisionList
 from .walk import Walk
@@ -19,6 +20,7 @@ def decide(
     host: HostFacts,
     kept: tuple[Finding, ...] | None = None,
     progress: Progress = silent,
+    budgets: Budgets = NO_BUDGETS,
 ) -> tuple[DecisionList, ...]:
     """At most one ruleset a family. A kind without rules has an empty list: it passes.
 
@@ -31,5 +33,6 @@ def decide(
         if ruleset is None:
             lists.append(DecisionList(kind, ()))
         else:
-            lists.append(Walk(ruleset, hook_path(ruleset, rulesets, host, kind, kept), kind).run())
+            stops = hook_path(ruleset, rulesets, host, kind, kept)
+            lists.append(Walk(ruleset, stops, kind, allowances(budgets, host, kind)).run())
     return tuple(lists)

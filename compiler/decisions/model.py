@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..matches.condition import Cube
 from ..matches.view import Kind
@@ -29,14 +30,25 @@ class Cause:
         return self.rule.text if self.rule else f":{self.chain} DROP (policy)"
 
 
+class Allowance(NamedTuple):
+    """An effect that the kernel itself limits, a reply or a log line, and how many packets of one source
+    are passed for its sake: `burst` at once, and one more each `interval_ns`. `name` tells effects apart."""
+
+    name: str
+    interval_ns: int
+    burst: int
+
+
 @dataclass(frozen=True, slots=True)
 class Drop:
     """Certainly dropped. `local`: a drop in INPUT is part of it, so it holds only for what is
-    delivered here. `after_conntrack`: not by raw PREROUTING alone."""
+    delivered here. `after_conntrack`: not by raw PREROUTING alone. `budget`: dropped only beyond it,
+    since the kernel would have answered or logged some of these packets; empty: always dropped."""
 
     cause: Cause
     local: bool
     after_conntrack: bool
+    budget: tuple[Allowance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,18 @@ import heapq
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..matches.condition import EVERYTHING, Condition, Cube, Region
+from ..matches.condition import EVERYTHING, MAX_CUBES, Condition, Cube, Region, intersect
 from ..matches.lower_state import asks_new_or_invalid, never_new
 from ..matches.lowering import lower_match
+from ..matches.silence import silence
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import Kind, View
 from ..rules.model import Chain, Rule, Ruleset
+from .budget import NO_ALLOWANCES, Allowances
 from .foresight import Foresight
 from .hookpath import Stop
-from .model import Accept, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
+from .model import Accept, Allowance, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
 
 #: The walk gives up after this many states, and this many more for each rule; every state past them
 #: passes its packets. Chains called twice from chains called twice grow without bound.
@@ -31,6 +33,7 @@ MAX_WORLDS = 16
 #: Chains within chains. A position is as long as it is deep; nft takes 16, real rules need half of that.
 MAX_DEPTH = 64
 UNTRACKS = frozenset({"CT", "NOTRACK"})
+REPLIES = "-j REJECT: drops with a reply"
 
 
 class Position(NamedTuple):
@@ -64,11 +67,16 @@ class Position(NamedTuple):
 
 
 class State(NamedTuple):
-    """`worlds` sorted; the flags say what dropped worlds needed. A tuple, as each is sorted and looked up."""
+    """`worlds` sorted; the flags say what dropped worlds needed, `budget` (sorted) which limited effects
+    lie behind. A tuple, as each is sorted and looked up."""
 
     worlds: tuple[Position, ...]
     local: bool = False
     after_conntrack: bool = False
+    budget: tuple[Allowance, ...] = ()
+
+    def charged(self, *more: Allowance) -> State:
+        return self._replace(budget=tuple(sorted({*self.budget, *more})))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +88,14 @@ class _Step:
 class Walk:
     """One walk, of one kind of packet. `run` is the only entry."""
 
-    def __init__(self, ruleset: Ruleset, stops: tuple[Stop, ...], kind: Kind):
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        stops: tuple[Stop, ...],
+        kind: Kind,
+        allowances: Allowances = NO_ALLOWANCES,
+    ):
+        self.allowances = allowances
         self.ruleset, self.stops, self.kind = ruleset, stops, kind
         self.max_states = SPARE_STATES + STATES_A_RULE * sum(1 for _ in ruleset.rules())
         self.foresight = Foresight(ruleset, stops)
@@ -145,6 +160,13 @@ class Walk:
         condition = Condition()
         for match in rule.matches:
             spec = MATCHES.get(match.name)
+            if spec is not None and spec.effect is Effect.REMEMBERS:
+                line = self.allowances.of_log(rule, state.budget)
+                if line is not None:
+                    # Logged or not, they go on; whatever stands behind the limit decides no more.
+                    onward = self._moved(state, at.next())
+                    logged = _Step(condition.may, onward.charged(line))
+                    return [*traces, logged, _Step(EVERYTHING, onward)]
             if not match.known or spec is None or spec.effect is Effect.REMEMBERS:
                 why = spec.maybe_because if spec else f"the match {match.name!r} is not known"
                 return traces + self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
@@ -183,12 +205,39 @@ class Walk:
             if not condition.is_certain:
                 self._note(cause, "; ".join(condition.why))
             return [_Step(condition.yes, self._dropped(state, stop, cause)), _Step(EVERYTHING, onward)]
+        if target.name == "REJECT":
+            view = stop.view.without(self.tainted).when(at.ctstate)
+            return self._reject(state, stop, cause, condition, onward, view)
         if target.name == "ACCEPT":
             after = self._accepted(state, at, cause)
             return self._both(steps, state, at, condition, after, onward)
         if target.name == "RETURN":
             return self._both(steps, state, at, condition, self._end_of_chain(state, at, stop), onward)
         return self._other_target(state, at, cause, condition, onward, rule)
+
+    def _reject(
+        self, state: State, stop: Stop, cause: Cause, condition: Condition, onward: State, view: View
+    ) -> list[_Step]:
+        """A drop where the kernel owes no reply. A reply that it limits can be charged, any other not."""
+        assert cause.rule is not None and cause.rule.target is not None
+        target, last = cause.rule.target, _Step(EVERYTHING, onward)
+        quiet = silence(target, view)
+        if len(condition.may) * len(quiet) > MAX_CUBES:
+            quiet = ()
+        loud = any(not any(c <= q for q in quiet) for c in condition.may)
+        reply = self.allowances.of_reply(target)
+        why = stop.no_drops or (REPLIES if loud and not reply else "; ".join(condition.why))
+        if why:
+            self._note(cause, why)
+        if stop.no_drops:
+            return [_Step(condition.may, Undecided(why, cause)), last]
+        steps = [_Step(intersect(condition.yes, quiet), self._dropped(state, stop, cause))]
+        if not condition.is_certain:
+            steps.append(_Step(intersect(condition.may, quiet), onward))
+        if reply is None:
+            return [*steps, _Step(condition.may, Undecided(REPLIES, cause)), last]
+        dropped = self._dropped(state.charged(reply), stop, cause)
+        return [*steps, _Step(condition.yes, dropped), _Step(condition.may, onward.charged(reply)), last]
 
     def _other_target(
         self,
@@ -233,7 +282,7 @@ class Walk:
     def _moved(self, state: State, to: Position) -> State:
         if to.ctstate in ("NEW", "INVALID") and not self.foresight.asks(to.path, to.chains):
             to = to.when("")  # worlds that no rule tells apart are one
-        return State(tuple(sorted({*state.worlds[1:], to})), state.local, state.after_conntrack)
+        return state._replace(worlds=tuple(sorted({*state.worlds[1:], to})))
 
     def _both(
         self, steps: list[_Step], state: State, at: Position, condition: Condition,
@@ -253,8 +302,8 @@ class Walk:
             return Undecided(stop.no_drops, cause)
         local, after = state.local or stop.input, state.after_conntrack or stop.after_conntrack
         if len(state.worlds) == 1:
-            return Drop(cause, local, after)
-        return State(state.worlds[1:], local, after)
+            return Drop(cause, local, after, state.budget)
+        return State(state.worlds[1:], local, after, state.budget)
 
     def _accepted(self, state: State, at: Position, cause: Cause) -> State | Outcome:
         """This table's base chain ends; the next table goes on, or the packet is accepted."""
@@ -274,16 +323,21 @@ def _joined(a: State | Outcome, b: State | Outcome, condition: Condition) -> Sta
     why = "; ".join(condition.why)
     for side, other in ((a, b), (b, a)):
         if isinstance(side, Drop) and isinstance(other, State):
-            return State(
+            both = State(
                 other.worlds, other.local or side.local, other.after_conntrack or side.after_conntrack
             )
+            return both.charged(*side.budget, *other.budget)
         if isinstance(side, Accept | Undecided):
             return Undecided(why or "one way through the rules accepts", side.cause)
     if isinstance(a, State) and isinstance(b, State):
         worlds = tuple(sorted({*a.worlds, *b.worlds}))
         if len(worlds) > MAX_WORLDS:
             return Undecided(f"more than {MAX_WORLDS} ways through the rules at once", None)
-        return State(worlds, a.local or b.local, a.after_conntrack or b.after_conntrack)
+        joined = State(worlds, a.local or b.local, a.after_conntrack or b.after_conntrack)
+        return joined.charged(*a.budget, *b.budget)
+    if isinstance(a, Drop) and isinstance(b, Drop):
+        state = State((), a.local or b.local, a.after_conntrack or b.after_conntrack)
+        return Drop(a.cause, state.local, state.after_conntrack, state.charged(*a.budget, *b.budget).budget)
     return a
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from ..decisions.model import Accept, Decision, DecisionList, Drop, Skip, Undecided
+from ..decisions.model import Accept, Allowance, Decision, DecisionList, Drop, Skip, Undecided
 from ..fields import Family
 from ..matches.view import Kind
 from .expressions import condition, index_of
@@ -62,7 +62,26 @@ def generate(plan: Plan) -> str:
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
         fields=plan.fields,
         group_drops=plan.group_drops,
+        budgets=[_bucket(number, budget) for number, budget in enumerate(plan.budgets, 1)],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What one source is granted: a packet each `interval_ns`, and as many at once as fit in `ahead_ns`."""
+
+    number: int
+    interval_ns: int
+    ahead_ns: int
+    comment: str
+
+
+def _bucket(number: int, budget: tuple[Allowance, ...]) -> Bucket:
+    """Of several effects one bucket, that has room for all of them."""
+    interval = max(1, int(1 / sum(1 / a.interval_ns for a in budget)))
+    burst = sum(a.burst for a in budget)
+    names = ", ".join(a.name for a in budget)
+    return Bucket(number, interval, interval * (burst - 1), comment(names, f"{burst} at once; "))
 
 
 def comment(text: str, before: str = "") -> str:
@@ -111,6 +130,7 @@ def _action(decision: Decision, family: Family, plan: Plan, count: int) -> tuple
     if not isinstance(then, Drop):
         return ("return XT_PASS;",)
     local = "XT_LOCAL | " if then.local else ""
+    local += f"XT_BUDGET({plan.budget(then)}) | " if then.budget else ""
     if not decision.split:
         return (f"return {local}XT_DROP({plan.slot(then.cause)});",)
     owners: list[tuple[int, int, int]] = [(lo, hi, plan.slot(c)) for lo, hi, c in decision.split]

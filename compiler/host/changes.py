@@ -35,8 +35,20 @@ _IN_MAPS = frozenset(
         "interface.mac",
     ]
 )
-# What only the matches of rules are compiled from (MatchSpec.facts).
-_OF_MATCHES = frozenset(["unclear4", "unclear6", "local_first6"])
+# What only the matches of some rules are compiled from (MatchSpec.facts), or some budgets.
+_OF_SOME = frozenset(
+    [
+        "unclear4",
+        "unclear6",
+        "local_first6",
+        "icmp_ratelimit4",
+        "icmp_limited4",
+        "icmp_ratelimit6",
+        "icmp_limited6",
+        "icmp_msgs_per_sec",
+        "icmp_msgs_burst",
+    ]
+)
 # `xdp` is our own program by now, and whoever attached it watches it. Entries come and go.
 # Sets are compared with the rules, by digest.
 _NEVER = frozenset(["assumed", "label", "conntrack_entries", "interface.xdp", "ipsets"])
@@ -44,7 +56,7 @@ _NEVER = frozenset(["assumed", "label", "conntrack_entries", "interface.xdp", "i
 
 def changes(relied: HostFacts, now: HostFacts, compiled: frozenset[str] = frozenset()) -> tuple[Change, ...]:
     """Every difference that matters to a program made for `relied`. `compiled`: facts that its rules'
-    matches were compiled from."""
+    matches or budgets were compiled from."""
     return tuple(_compare("", relied, now, compiled))
 
 
@@ -55,7 +67,7 @@ def _compare(prefix: str, relied: Any, now: Any, compiled: frozenset[str]) -> It
         if fact == "interface":
             yield from _compare("interface.", was, is_, compiled)
             continue
-        if fact in _OF_MATCHES and fact not in compiled:
+        if fact in _OF_SOME and fact not in compiled:
             continue
         if fact == "packet_sockets":
             was, is_ = _readers(was), _readers(is_)

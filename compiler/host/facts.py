@@ -114,6 +114,15 @@ class HostFacts:
     helpers: tuple[str, ...] = ()
     tcp_loose: bool = True  # nf_conntrack_tcp_loose: a lone ACK may be NEW
     conntrack_checksum: bool = True  # nf_conntrack_checksum: a bad checksum is INVALID
+    # How the kernel limits its ICMP errors. Of one destination: ms between two (net.ipv4.icmp_ratelimit,
+    # net.ipv6.icmp.ratelimit; 0: not limited), if the ratemask has "destination unreachable". Of all
+    # together: net.ipv4.icmp_msgs_per_sec and icmp_msgs_burst; 0: not known.
+    icmp_ratelimit4: int = 1000
+    icmp_limited4: bool = True
+    icmp_ratelimit6: int = 1000
+    icmp_limited6: bool = True
+    icmp_msgs_per_sec: int = 1000
+    icmp_msgs_burst: int = 50
     no_conntrack_lookup: str = ""  # why XDP can't ask conntrack on this kernel
     backends: tuple[str, ...] = ()  # of iptables, with rules: "legacy/ipv4", "nft/ipv6", ...
     # iptables-nft tables that nft changed, "ip/filter: why": native, so among `native_tables` too.

@@ -48,7 +48,7 @@ def observe(
         ours = _find(ifname, here)
         upper = _master(ours, seen_as, here) if seen_as else None
         local, rules = addresses.addresses((upper or ours).ifindex), addresses.rules()
-        switches = sysctls.sysctls((upper or ours).name)
+        switches, icmp = sysctls.sysctls((upper or ours).name), sysctls.icmp_limits()
         dumps = live_rules.all_dumps() if dumps is None else dumps
     except Interrupted as e:
         raise UserError(f"the network configuration changes too fast to be read: {e}", "try again") from e
@@ -92,6 +92,12 @@ def observe(
         helpers=(*helpers, *tracked.helpers),
         tcp_loose=switches.tcp_loose,
         conntrack_checksum=switches.conntrack_checksum,
+        icmp_ratelimit4=icmp.ratelimit4,
+        icmp_limited4=icmp.limited4,
+        icmp_ratelimit6=icmp.ratelimit6,
+        icmp_limited6=icmp.limited6,
+        icmp_msgs_per_sec=icmp.msgs_per_sec,
+        icmp_msgs_burst=icmp.msgs_burst,
         no_conntrack_lookup=why_no_conntrack_lookup(),
         backends=tuple(f"{d.variant}/{d.family}" for d in kept),
         foreign_tables=tuple(f"{_NFT_FAMILY[d.family]}/{n}: {why}" for d in dumps for n, why in d.foreign),

@@ -23,6 +23,50 @@ class Sysctls:
     conntrack_checksum: bool
 
 
+@dataclass(frozen=True, slots=True)
+class IcmpLimits:
+    """How the kernel limits its ICMP errors: see HostFacts."""
+
+    ratelimit4: int
+    limited4: bool
+    ratelimit6: int
+    limited6: bool
+    msgs_per_sec: int
+    msgs_burst: int
+
+
+DEST_UNREACH4, DEST_UNREACH6 = 3, 1
+
+
+def icmp_limits() -> IcmpLimits:
+    """A file that is not there makes "not limited": nothing is known, and so nothing is dropped for it."""
+    return IcmpLimits(
+        ratelimit4=_number(_NET / "ipv4/icmp_ratelimit"),
+        limited4=bool(_number(_NET / "ipv4/icmp_ratemask") >> DEST_UNREACH4 & 1),
+        ratelimit6=_number(_NET / "ipv6/icmp/ratelimit"),
+        limited6=_in_list(_NET / "ipv6/icmp/ratemask", DEST_UNREACH6),
+        msgs_per_sec=_number(_NET / "ipv4/icmp_msgs_per_sec"),
+        msgs_burst=_number(_NET / "ipv4/icmp_msgs_burst"),
+    )
+
+
+def _number(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return int(path.read_text().split()[0])
+    return 0
+
+
+def _in_list(path: Path, number: int) -> bool:
+    """Of ranges: "0-1,3-127". IPv6 had no ratemask before Linux 5.2 (then all errors were limited)."""
+    if not path.exists():
+        return path.parent.exists()
+    for part in path.read_text().strip().split(","):
+        first, _, last = part.partition("-")
+        if first and int(first) <= number <= int(last or first):
+            return True
+    return False
+
+
 def sysctls(ifname: str) -> Sysctls:
     return Sysctls(
         forwards4=_any("ipv4", "forwarding"),

@@ -22,6 +22,7 @@ LOCAL = 1
 BROADCAST = 2
 
 CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
+ON_BUDGET, SOURCES = "xt_on_budget", "xt_sources"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,12 @@ class RuleCounter:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """`rules`: by slot. `verdicts`: by the number that the program gives each of its outcomes."""
+    """`rules`: dropped, by slot; `on_budget`: passed, by slot. `verdicts`: by the number that the program
+    gives each of its outcomes."""
 
     rules: tuple[RuleCounter, ...] = ()
     verdicts: tuple[int, ...] = ()
+    on_budget: tuple[int, ...] = ()
 
 
 def flags(host: HostFacts) -> int:
@@ -89,7 +92,10 @@ def read_counters(maps: Mapping[str, int]) -> Counters:
     """Summed over the CPUs. Not one instant: packets go on being counted while this reads."""
     rules = _sums(maps[RULES], 2) if RULES in maps else []
     verdicts = _sums(maps[VERDICTS], 1) if VERDICTS in maps else []
-    return Counters(tuple(RuleCounter(p, b) for p, b in rules), tuple(v for (v,) in verdicts))
+    passed = _sums(maps[ON_BUDGET], 1) if ON_BUDGET in maps else []
+    return Counters(
+        tuple(RuleCounter(p, b) for p, b in rules), tuple(v for (v,) in verdicts), tuple(n for (n,) in passed)
+    )
 
 
 def _sums(fd: int, words: int) -> list[tuple[int, ...]]:

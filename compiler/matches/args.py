@@ -197,5 +197,17 @@ def ct_states(words: Words, family: Family) -> frozenset[str]:
     return states
 
 
+_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+
+
+def rate(words: Words, family: Family) -> int:
+    """N/second, N/min ..., as nanoseconds between two (parse_rate in libxt_limit.c)."""
+    number, slash, unit = words[0].partition("/")
+    seconds = [s for name, s in _UNITS.items() if name.startswith(unit.lower() or "?")] if slash else [1]
+    if not number.isdigit() or not int(number) or not seconds:
+        raise LookupError(f"{words[0]!r} is no rate")
+    return seconds[0] * 1_000_000_000 // int(number)
+
+
 def text(words: Words, family: Family) -> str:
     return words[0]

@@ -159,7 +159,11 @@ _KNOWN = (
     _maybe("srh", "segment routing headers"),
     _maybe("eui64", "an address made from the MAC"),
     _maybe("ipcomp", "IPComp's CPI"),
-    _remembers("limit", "counts packets"),
+    MatchSpec("limit", (
+        _O(("--limit",), parse=args.rate, negatable=False),
+        _O(("--limit-burst",), parse=args.number_to(10000), negatable=False),
+    ), effect=Effect.REMEMBERS, maybe_because="counts packets",
+        doc="counts packets; before LOG alone, packets may pass on a budget (--log-budget)"),
     _remembers("hashlimit", "counts packets by source or destination"),
     _remembers("connlimit", "counts connections", conntrack=True),
     _remembers("quota", "counts bytes"),
@@ -189,7 +193,8 @@ _TARGETS = (
     TargetSpec("DROP", TargetKind.VERDICT, doc="final"),
     TargetSpec("RETURN", TargetKind.VERDICT, doc="back to the calling chain, or the policy"),
     TargetSpec("REJECT", TargetKind.REJECT, (_O(("--reject-with",)),),
-               doc="drops with a reply: left to netfilter"),
+               doc="DROP where the kernel sends no reply; else left to netfilter, or on a budget "
+                   "(--reject-budget)"),
     *(_changes(n, "mark") for n in ("MARK", "HMARK")),
     TargetSpec("CONNMARK", TargetKind.EFFECT, (
         _O(("--restore-mark",), args=(0, 0)), _O(("--save-mark",), args=(0, 0)), _O(("--set-mark",)),

@@ -32,7 +32,7 @@ def merge_neighbours(decisions: DecisionList) -> DecisionList:
 def _outcome(then: Then) -> object:
     """Equal for outcomes that may be merged."""
     if isinstance(then, Drop):
-        return Drop, then.local, then.after_conntrack
+        return Drop, then.local, then.after_conntrack, then.budget
     return type(then) if isinstance(then, Accept | Undecided) else then
 
 

@@ -19,6 +19,7 @@ from .locality import why_not_local
 from .matches import evaluate, remembers
 from .outcome import Outcome, Verdict, undecided
 from .packet import UDP, Packet, Unreadable, parse
+from .replies import RESET, certainly_silent, word
 from .surroundings import Surroundings, look_around
 from .targets import NAT, WRITES_CONNECTION, changes
 
@@ -77,8 +78,16 @@ def interpret(
 class Judge:
     """`interpret` for many frames under the same rules."""
 
-    def __init__(self, rulesets: Sequence[Ruleset], host: HostFacts, interface: str | None) -> None:
-        self.host, self.interface = host, interface
+    def __init__(
+        self,
+        rulesets: Sequence[Ruleset],
+        host: HostFacts,
+        interface: str | None,
+        limited: frozenset[str] = frozenset(),
+    ) -> None:
+        """`limited`: effects that count as none, as the kernel limits them: "replies" by ICMP to REJECT,
+        and "logs" behind `limit`."""
+        self.host, self.interface, self.limited = host, interface, limited
         self.around = {f: look_around(rulesets, host, f) for f in Family}
         # Two back ends at one hook: neither order is sure.
         self.hooks = {
@@ -98,7 +107,7 @@ class Judge:
             return undecided(why)
         leaving = leaving_conntrack(packet, self.host, entry, state)
         outcomes = [
-            _Walk(hooks, packet, self.host, self.interface, around, leaving).run()
+            _Walk(hooks, packet, self.host, self.interface, around, leaving, self.limited).run()
             for hooks in self.hooks[packet.family]
         ]
         verdicts = {o.verdict for o in outcomes}
@@ -115,6 +124,11 @@ def _hooks(rulesets: Sequence[Ruleset]) -> list[_Hook]:
         for table in (r.table(name) for r in rulesets)
         if table is not None and table.chain(chain) is not None
     ]
+
+
+def _only_logs(rule: Rule, sight: Sight) -> bool:
+    logs = rule.target is not None and rule.target.name in ("LOG", "NFLOG", "ULOG")
+    return logs and not any(m.name != "limit" and (not m.known or remembers(m, sight)) for m in rule.matches)
 
 
 def _why_never(packet: Packet, host: HostFacts) -> str:
@@ -142,7 +156,10 @@ class _Walk:
         interface: str | None,
         around: Surroundings,
         leaving: tuple[State, ...],
+        limited: frozenset[str],
     ) -> None:
+        # Nothing is granted to a fragment: it alone has no checksum.
+        self.limited = frozenset() if packet.fragment else limited
         self.packet, self.host, self.interface, self.around = packet, host, interface, around
         self.hooks, self.leaving = hooks, leaving
         self.trace: list[tuple[Rule, Answer]] = []
@@ -216,6 +233,9 @@ class _Walk:
         rule = chain.rules[index]
         answer, effect = self._answer(rule, at)
         following = replace(at, stack=(*at.stack[:-1], (name, index + 1)))
+        if effect == "limit" and "logs" in self.limited and _only_logs(rule, self._sight(at)):
+            yield _Step(following, rule, answer)
+            return
         if effect:
             yield _Step(undecided(f"-m {effect} would count or remember it", rule), rule, answer)
             return
@@ -226,14 +246,7 @@ class _Walk:
 
     def _answer(self, rule: Rule, at: _State) -> tuple[Answer, str]:
         """The rule's answer, and the match with an effect that the packet may have been tested by."""
-        hook = self.hooks[at.hook][1]
-        conntrack = self.around.conntrack
-        in_flow = conntrack and at.connection is State.UNKNOWN
-        whole = hook == "INPUT" and self.packet.family is Family.IPV4
-        sight = Sight(
-            self.packet, self.host, self.interface, at.changed, conntrack, in_flow, whole, at.connection,
-            self.around.filled,
-        )  # fmt: skip
+        sight = self._sight(at)
         result = Answer.YES
         for match in rule.matches:
             if remembers(match, sight):
@@ -245,6 +258,16 @@ class _Walk:
                 result = Answer.MAYBE
         return result, ""
 
+    def _sight(self, at: _State) -> Sight:
+        hook = self.hooks[at.hook][1]
+        conntrack = self.around.conntrack
+        in_flow = conntrack and at.connection is State.UNKNOWN
+        whole = hook == "INPUT" and self.packet.family is Family.IPV4
+        return Sight(
+            self.packet, self.host, self.interface, at.changed, conntrack, in_flow, whole, at.connection,
+            self.around.filled,
+        )  # fmt: skip
+
     def _obey(self, rule: Rule, at: _State, following: _State, answer: Answer) -> _State | Outcome:
         target = rule.target
         if target is None:
@@ -255,6 +278,10 @@ class _Walk:
                 return self._leave(at)
             case "DROP":
                 return self._drop(at, rule)
+            case "REJECT":
+                limited = "replies" in self.limited and word(target) not in RESET
+                if certainly_silent(target, self._sight(at)) or limited:
+                    return self._drop(at, rule)
             case "RETURN":
                 return replace(at, stack=at.stack[:-1])
         if table.chain(target.name) is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..decisions.hookpath import PATH, rule_reads_state
 from ..decisions.model import Cause, DecisionList, Undecided
+from ..decisions.walk import REPLIES
 from ..emit.plan import Plan, causes_of
 from ..host.facts import HostFacts
 from ..host.findings import Finding
@@ -43,6 +44,7 @@ class Report:
     cut: int = 0
     kept: tuple[Finding, ...] = ()
     lifted: tuple[Finding, ...] = ()
+    advice: tuple[str, ...] = ()  # what REJECT and LOG cost, and the ways out
 
     @property
     def dropping(self) -> tuple[Entry, ...]:
@@ -84,6 +86,7 @@ class Report:
                 {"id": f.id, "scope": f.scope.value, "text": f.text, "way_out": f.way_out} for f in self.kept
             ],
             "disregarded": [f.id for f in self.lifted],
+            "advice": list(self.advice),
         }
 
 
@@ -131,6 +134,7 @@ class _Known:
 
     def __init__(self, lists: list[DecisionList], plan: Plan) -> None:
         self.slots = set(plan.slots)
+        self.on_budget = plan.on_budget
         self.by_itself = {
             c
             for d in plan.lists
@@ -168,7 +172,12 @@ class _Known:
         if not drops:
             return Entry(cause, family, Fate.PASSES if name == "ACCEPT" else Fate.COUNTS)
         if cause in self.slots:
-            why = f"in part: {self.whole[cause]}" if cause in self.whole else ""
+            why = self.whole.get(cause, "")
+            if why.startswith(REPLIES):
+                return Entry(cause, family, Fate.LEFT, f"{why}; XDP drops what gets none", True)
+            why = f"in part: {why}" if why else ""
+            if cause in self.on_budget:
+                why = "; ".join(w for w in ("beyond a budget for each source", why) if w)
             if self.gated and (cause not in self.by_itself or (rule and rule_reads_state(rule))):
                 why = "; ".join(w for w in ("TCP and UDP that conntrack does not know", why) if w)
             return Entry(cause, family, Fate.OFFLOADED, why, True)

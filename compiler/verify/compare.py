@@ -73,8 +73,8 @@ def compare(
     )
 
 
-def judge_of(rulesets: Sequence[Ruleset], host: HostFacts) -> Judge:
-    return Judge(rulesets, host, host.interface.name or None)
+def judge_of(rulesets: Sequence[Ruleset], host: HostFacts, limited: frozenset[str] = frozenset()) -> Judge:
+    return Judge(rulesets, host, host.interface.name or None, limited)
 
 
 def certain(judge: Judge, frame: bytes, ruling: Ruling) -> Outcome:

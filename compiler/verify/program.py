@@ -72,7 +72,12 @@ class ProgramSubject:
     def forget(self) -> None:
         """As if no frame had been here."""
         attached_long_ago(self.maps, 0)
-        for name, words in ((maps.VERDICTS, 1), (maps.RULES, 2)):
+        if maps.SOURCES in self.maps:
+            for key in list(
+                syscall.map_keys(self.maps[maps.SOURCES], syscall.map_info(self.maps[maps.SOURCES]).key_size)
+            ):
+                syscall.map_delete(self.maps[maps.SOURCES], key)
+        for name, words in ((maps.VERDICTS, 1), (maps.RULES, 2), (maps.ON_BUDGET, 1)):
             if name in self.maps:
                 info = syscall.map_info(self.maps[name])
                 zero = bytes(8 * words * self.cpus)

@@ -111,16 +111,17 @@ def quick(
     compiled: Compiled,
     ifindex: int,
     seconds: float = 0.8,
+    limited: frozenset[str] = frozenset(),
 ) -> Comparison:
     """The program that is about to be attached, its maps filled: as many frames as there is time for, and
-    every drop of them judged. Counters are zero again afterwards.
+    every drop of them judged; `limited`: as for Judge. Counters are zero again afterwards.
 
     `ifindex`: of the interface that it is for, where it is run if no namespace can be made; what conntrack
     knows there hides drops. Raises NoNamespace if it can't be run there either."""
     host, place = settle(host)
     until = time.monotonic() + seconds
     frames = derive(rulesets, compiled.plan.lists, place)
-    judge = judge_of(rulesets, host)
+    judge = judge_of(rulesets, host, limited)
     plan = PlanSubject(compiled.plan, host)
     parts: list[Comparison] = []
     with _somewhere(host, ifindex) as index:

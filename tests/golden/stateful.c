@@ -5,7 +5,9 @@
 
 #define XT_PASS 0
 #define XT_LOCAL (1U << 31) /* the drop is in INPUT: only for packets delivered here */
+#define XT_BUDGET(number) ((u32)(number) << 24) /* drop only beyond this budget; 1 to 127 */
 #define XT_DROP(slot) ((slot) + 1U)
+#define XT_SLOT(what) (((what) & 0xffffffU) - 1U)
 
 /* xt_config[1] */
 #define XT_FORWARDS4 1ULL
@@ -27,6 +29,7 @@ enum xt_why {
     XT_WHY_KNOWN,      /* conntrack has an entry, or can't be asked */
     XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
     XT_LOOKUPS,        /* how often conntrack was asked */
+    XT_WHY_BUDGET,     /* for the sake of a reply or a log line that netfilter may still owe */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -408,9 +411,11 @@ int xdptables(struct xdp_md *ctx)
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
+    /* Without an entry netfilter drops it, with one a look-up will find that: no need to remember it, and
+     * a flood within one flow would never end. */
     if (gated && xt_under_way(p))
-        return xt_passed(p, XT_WHY_RECENT);
-    u32 slot = (what & ~XT_LOCAL) - 1;
+        return xt_count(XT_WHY_RECENT, XDP_PASS);
+    u32 slot = XT_SLOT(what);
     struct xt_counter *n = xt_rules.lookup(&slot);
     if (n) {
         n->packets += 1;

@@ -32,7 +32,7 @@ def compiled(path: Path) -> Compiled:
     host = ASSUMPTIONS["plain"]
     host = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name="eth0"))
     family = Family.IPV6 if path.stem.endswith("6") else Family.IPV4
-    return compile_rules(read_rulesets(Source(path.name, path.read_text()), family), host)
+    return compile_rules(read_rulesets(Source(path.name, path.read_text()), family), host, advise=True)
 
 
 @each_example
