@@ -76,7 +76,8 @@ def load_command(
     if not no_watch and watcher_pid(state.key) is None:
         _start_watcher(state)
     if as_json:
-        print_json(_state_data(state) | {"report": prepared.compiled.report.to_data()})
+        verified = [_verified_data(r) for r in results]
+        print_json(_state_data(state) | {"report": prepared.compiled.report.to_data(), "verified": verified})
         return
     show(prepared.compiled.report, console)
     for result in results:
@@ -106,6 +107,12 @@ def _verified(result: Comparison | NoNamespace) -> str:
         return f"not verified: {result.message}"
     some = f", {result.judged} of them judged" if result.judged < result.dropped else ""
     return f"verified: {result.tried} frames tried, {result.dropped} dropped{some}, none in error"
+
+
+def _verified_data(result: Comparison | NoNamespace) -> dict[str, Any]:
+    if isinstance(result, NoNamespace):
+        return {"tried": 0, "why": result.message}
+    return {"tried": result.tried, "dropped": result.dropped, "judged": result.judged}
 
 
 @click.command("unload")

@@ -27,7 +27,9 @@ class Cause:
 
     @property
     def text(self) -> str:
-        return self.rule.text if self.rule else f":{self.chain} DROP (policy)"
+        if self.rule:
+            return self.rule.text
+        return f":{self.chain} {self.policy.policy if self.policy else 'DROP'} (policy)"
 
 
 class Allowance(NamedTuple):

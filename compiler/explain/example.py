@@ -8,6 +8,7 @@ packets of it are tried on the path (path.py), in every connection state.
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ _STATES = (None, State.NEW, State.INVALID, State.ESTABLISHED, State.RELATED, Sta
 #: More cubes, or callers, than this and the region is not computed to its end.
 _MOST_CUBES, _MOST_CALLS = 400, 64
 _TRIES = 400
+_SECONDS = 10.0
 _LEAVES = ("ACCEPT", "DROP", "REJECT", "RETURN")
 
 
@@ -76,7 +78,10 @@ def find(
     taken: Counter[int] = Counter()
     by_line: dict[int, Rule] = {}
     second: Example | None = None
+    until = time.monotonic() + _SECONDS
     for spec in _candidates(ruleset, rule, region, kind, place):
+        if time.monotonic() > until:
+            break
         frame = build(ruleset.family, spec, place)
         for state in _STATES:
             explained = explainer.explain(frame, state)

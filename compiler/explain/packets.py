@@ -20,6 +20,7 @@ from ..verify.planned import PlanSubject
 from ..verify.readable import readable
 from .path import Path, follow
 
+_DID_NOT_FIT = "the decision did not fit into the program"
 _HAVE_AN_ENTRY = (State.ESTABLISHED, State.RELATED)
 
 
@@ -81,7 +82,8 @@ class Explainer:
             frame = self.mac + frame[6:]
         ruling = self.subject.ruling(frame)
         if not ruling.drop:
-            ruling = replace(self.reasons.ruling(frame), drop=False)
+            reason = self.reasons.ruling(frame)
+            ruling = replace(reason, drop=False, why=_DID_NOT_FIT if reason.drop else reason.why)
         try:
             packet = parse(frame)
         except Unreadable as e:

@@ -23,7 +23,7 @@ from ..rules.printing import option_texts
 from .why import why_maybe
 
 _DEEPEST = 30
-_MOST_STEPS = 20_000
+_MOST_STEPS = 1_000_000
 
 
 class End(StrEnum):
@@ -122,6 +122,7 @@ class _Walk:
         self.untracked = False
 
     def path(self, note: str = "") -> Path:
+        note = note or ("there are too many rules on its way" if len(self.steps) >= _MOST_STEPS else "")
         return Path(tuple(self.steps), tuple(step for _, step in sorted(self.ends, key=_number)), note)
 
     def accept(self) -> None:

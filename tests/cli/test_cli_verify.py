@@ -166,6 +166,8 @@ def test_load_says_what_it_tried_and_leaves_no_trace_of_it() -> None:
         (status,) = json.loads(fine("status", pair.server.ifname, "--netns", pair.server.ns, "--json").stdout)
         assert not any(rule["packets"] for rule in status["rules"]) and not status["verdicts"]["dropped"]
         assert "verified" not in fine(*words, "--replace", "--no-verify").stdout
+        (verified,) = json.loads(fine(*words, "--replace", "--json").stdout)["verified"]
+        assert verified["dropped"] == verified["judged"] > 50
         fine("unload", pair.server.ifname, "--netns", pair.server.ns)
 
 

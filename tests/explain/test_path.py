@@ -176,3 +176,14 @@ def test_as_data() -> None:
     assert data["xdp"]["drops"] and data["xdp"]["asks_conntrack"] and not data["certain"]
     assert [s["line"] for s in data["path"]] == [3, 4, None]
     assert data["ends"][0]["end"] == "accepts" and data["path"][0]["tests"][0]["answer"] == "maybe"
+
+
+def test_ten_thousand_rules_and_a_decision_that_did_not_fit() -> None:
+    body = [f"-A INPUT -s 10.{n >> 8}.{n & 255}.1 -p tcp -m tcp --dport {n} -j DROP" for n in range(9000)]
+    found = explained(table(*body), src=0x0A232701, dport=8999)
+    assert in_netfilter(found) == "drops it by line 9002"
+    if not found.ruling.drop:
+        assert "did not fit into the program (line 9002" in in_xdp(found)
+    policy = explained(table(*body))
+    assert in_netfilter(policy) == "accepts it by the policy of filter INPUT"
+    assert ":INPUT ACCEPT (policy)" in in_xdp(policy)
