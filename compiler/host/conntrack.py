@@ -24,6 +24,11 @@ class Conntrack:
     unknown: tuple[str, ...] = ()
 
 
+def is_loaded() -> bool:
+    """Whether the kernel has conntrack now: a rule that uses it loads the module, and nothing else must."""
+    return _COUNT.exists()
+
+
 def conntrack() -> Conntrack:
     try:
         count = int(_COUNT.read_text())

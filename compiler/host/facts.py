@@ -124,6 +124,7 @@ class HostFacts:
     icmp_msgs_per_sec: int = 1000
     icmp_msgs_burst: int = 50
     no_conntrack_lookup: str = ""  # why XDP can't ask conntrack on this kernel
+    conntrack_loaded: bool = True  # without the module nothing is tracked, and no rule reads state
     backends: tuple[str, ...] = ()  # of iptables, with rules: "legacy/ipv4", "nft/ipv6", ...
     # iptables-nft tables that nft changed, "ip/filter: why": native, so among `native_tables` too.
     foreign_tables: tuple[str, ...] = ()

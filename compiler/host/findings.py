@@ -239,7 +239,7 @@ def _helpers(host: HostFacts) -> Iterator[Finding]:
 
 def _no_conntrack_lookup(host: HostFacts) -> Iterator[Finding]:
     """Without it every drop that hangs on the state of a connection stays in netfilter."""
-    if host.no_conntrack_lookup:
+    if host.no_conntrack_lookup and host.conntrack_loaded:
         yield Finding(
             "no-conntrack-lookup",
             Scope.NOTE,

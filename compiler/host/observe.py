@@ -99,6 +99,7 @@ def observe(
         icmp_msgs_per_sec=icmp.msgs_per_sec,
         icmp_msgs_burst=icmp.msgs_burst,
         no_conntrack_lookup=why_no_conntrack_lookup(),
+        conntrack_loaded=conntrack.is_loaded(),
         backends=tuple(f"{d.variant}/{d.family}" for d in kept),
         foreign_tables=tuple(f"{_NFT_FAMILY[d.family]}/{n}: {why}" for d in dumps for n, why in d.foreign),
         native_tables=native,
