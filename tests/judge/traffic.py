@@ -60,11 +60,23 @@ def verdicts(pair: NetnsPair) -> tuple[int, ...]:
     return status(pair.server.ifname, netns_name=pair.server.ns)[0].counters.verdicts
 
 
+class _Listener(socket.socket):
+    """Closing alone leaves a thread in accept(), which keeps the socket, its namespace and its rules."""
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        super().close()
+
+
 def serve(pair: NetnsPair, where: object, address: str, port: int) -> socket.socket:
     """An echo server in a thread; ends when the returned socket is closed."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with pair.enter(where):
-        listener = socket.create_server((address, port), family=family, backlog=200)
+        listener = _Listener(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(200)
 
     def answer(connection: socket.socket) -> None:
         with connection:

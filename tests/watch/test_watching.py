@@ -12,6 +12,7 @@ from ipaddress import ip_address
 
 import pytest
 
+from judge.traffic import connected, echoes, serve
 from netns import NetnsPair
 from pace import seconds
 from xdptables.fields import Family
@@ -171,3 +172,32 @@ def test_unload_ends_the_watcher() -> None:
                 return True
 
         eventually(ended, "the watcher ends")
+
+
+STATEFUL = (
+    "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
+    "-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\n-A INPUT -j DROP\nCOMMIT\n"
+)
+
+
+@pytest.mark.parametrize("variant", ["legacy", "nft"])
+def test_without_the_rules_that_use_conntrack_no_drop_asks_it(variant: str) -> None:
+    """Nothing is tracked then, so every look-up would miss. Conntrack itself stays loaded."""
+    with loaded(variant, STATEFUL) as pair:
+        assert len(dropping(pair)) == 1
+        with (
+            serve(pair, pair.server, pair.server.addr4, 8080),
+            connected(pair, pair.client, pair.server.addr4, 8080) as c,
+        ):
+            assert echoes(c)
+            for change in (
+                "-I INPUT 3 -p udp -j DROP",
+                "-D INPUT 4",
+                "-D INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            ):
+                pair.run(pair.server.ns, [f"iptables-{variant}", *change.split()])
+            eventually(lambda: any("udp" in rule for rule in dropping(pair)), "the new rules")
+            assert len(dropping(pair)) == 1
+            assert echoes(c)
+        with pytest.raises(ConnectionRefusedError):  # dropped no longer
+            connected(pair, pair.client, pair.server.addr4, 9999)
