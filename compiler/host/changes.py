@@ -41,6 +41,7 @@ _OF_SOME = frozenset(
         "unclear4",
         "unclear6",
         "local_first6",
+        "ipsec",
         "icmp_ratelimit4",
         "icmp_limited4",
         "icmp_ratelimit6",

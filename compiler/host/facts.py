@@ -106,6 +106,7 @@ class HostFacts:
     fwmark_rules6: bool = False
     tos_rules4: bool = False
     tos_rules6: bool = False
+    ipsec: bool = False  # IPsec states or policies: what they decrypt passes a generic program as well
     log_martians: bool = False
     conntrack_log_invalid: bool = False
     conntrack_entries: bool = False  # the table of this namespace holds entries

@@ -20,6 +20,7 @@ from . import (
     sockets,
     sysctls,
     tc,
+    xfrm,
 )
 from .facts import HostFacts, InterfaceFacts, NativeTable, PacketSocket
 from .generation import KeptByGeneration
@@ -61,6 +62,11 @@ def observe(
     helpers = [f"native table {t.family} {t.name}: {h}" for t in native for h in t.helpers]
     if switches.helper:
         helpers.append("sysctl net.netfilter.nf_conntrack_helper is set")
+    try:
+        ipsec = xfrm.in_use()
+    except OSError as e:
+        ipsec = True
+        unknown.append(f"ipsec: its states cannot be listed: {e.strerror}")
     kept = [d for d in dumps if d.of_consequence]
     return HostFacts(
         assumed=False,
@@ -85,6 +91,7 @@ def observe(
         fwmark_rules6=rules.fwmark6,
         tos_rules4=rules.tos4,
         tos_rules6=rules.tos6,
+        ipsec=ipsec,
         log_martians=switches.log_martians,
         conntrack_log_invalid=switches.conntrack_log_invalid,
         conntrack_entries=tracked.entries,

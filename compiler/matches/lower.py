@@ -233,6 +233,8 @@ def policy(match: Match, view: View) -> Condition:
 
     Only the bare form is certain; strict lists and single elements stay maybe.
     """
+    if view.host.ipsec:
+        return Condition.maybe("what IPsec decrypted passes a generic program a second time")
     options = {(o.name, o.words[0].text if o.words else "", o.negated) for o in match.options}
     if options == {("--dir", "in", False), ("--pol", "ipsec", False)}:
         return NO

@@ -140,6 +140,8 @@ def may_be_marked(host: HostFacts) -> str:
     """
     if host.interface.kind:
         return f"a {host.interface.kind} device may hand marks on"
+    if host.ipsec:
+        return "IPsec may mark what it decrypts"
     if host.interface.uppers:
         return "the device above may set marks"
     if host.interface.tc_ingress:

@@ -112,7 +112,7 @@ _KNOWN = (
         _O(("--dir",)), _O(("--pol",)), _O(("--strict",), args=(0, 0)), _O(("--reqid",)), _O(("--spi",)),
         _O(("--proto",)), _O(("--mode",)), _O(("--tunnel-src",)), _O(("--tunnel-dst",)),
         _O(("--next",), args=(0, 0)),
-    ), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
+    ), facts=frozenset({"ipsec"}), lower=lower.policy, doc="--dir in --pol ipsec or none; the rest is maybe"),
     MatchSpec("set", (
         _O(("--match-set", "--set"), args=(2, 2)), _O(("--return-nomatch",), args=(0, 0)),
         _O(("--update-counters",), args=(0, 0)), _O(("--update-subcounters",), args=(0, 0)),
@@ -123,7 +123,7 @@ _KNOWN = (
               doc="--rcheck without --reap is maybe; the rest remembers addresses"),
     MatchSpec("statistic", trace=lower_host.counts_packets, lower=lower_host.statistic,
               doc="--mode random is maybe; the rest counts packets"),
-    MatchSpec("mark", (_O(("--mark",), parse=args.mark),), lower=lower_host.mark,
+    MatchSpec("mark", (_O(("--mark",), parse=args.mark),), facts=frozenset({"ipsec"}), lower=lower_host.mark,
               doc="0 on a NIC, until a rule or a program before may have set one"),
     MatchSpec("physdev", (
         _O(("--physdev-in",)), _O(("--physdev-out",)),

@@ -187,7 +187,7 @@ def _pkttype(match: Match, sight: Sight) -> Answer:
 def _mark(match: Match, sight: Sight) -> Answer:
     """What a NIC hands up has mark 0; who could have changed that since?"""
     host = sight.host
-    others = host.interface.tc_ingress or host.interface.uppers or host.bpf_netfilter
+    others = host.ipsec or host.interface.tc_ingress or host.interface.uppers or host.bpf_netfilter
     strange = any(not t.harmless for t in host.native_tables if t.family != "arp")
     if host.interface.kind or others or strange or "mark" in sight.changed:
         return MAYBE
@@ -210,7 +210,7 @@ def _physdev(match: Match, sight: Sight) -> Answer:
 def _policy(match: Match, sight: Sight) -> Answer:
     """Nothing is decrypted yet when it comes off the wire."""
     words = {o.name: first_word(o) for o in match.options}
-    if any(o.negated for o in match.options) or words.get("--dir") != "in":
+    if sight.host.ipsec or any(o.negated for o in match.options) or words.get("--dir") != "in":
         return MAYBE
     match words.get("--pol"):
         case "ipsec":

@@ -111,6 +111,12 @@ def test_any_local_address_and_anycast(pair: NetnsPair) -> None:
     assert any(p.endswith("::/128") and p != "::/128" for p in host.unclear6)
 
 
+def test_ipsec(pair: NetnsPair) -> None:
+    assert not look(pair).ipsec
+    run(pair, "ip xfrm policy add dir in src 192.0.2.0/24 dst 198.51.100.0/24 tmpl proto esp mode tunnel")
+    assert look(pair).ipsec
+
+
 def test_routes_that_hide_the_type_of_an_address(pair: NetnsPair) -> None:
     run(pair, "ip route add blackhole 192.0.2.5/32 table local")
     run(pair, "ip route add local 192.0.2.6/32 dev lo tos 0x10 table local")

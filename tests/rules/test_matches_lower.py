@@ -1,10 +1,16 @@
 """Matches lower to what they mean, and to maybe where the view cannot tell."""
 
+from dataclasses import replace
+
+import pytest
+
 from xdptables.fields import Family
+from xdptables.host.facts import PLAIN_HOST, NativeTable
 from xdptables.intervals import IntervalSet
+from xdptables.matches.condition import NO, YES
 from xdptables.matches.table import MATCHES, TARGETS
 from xdptables.matches.view import Kind, View
-from xdptables.rules.model import Match, Option
+from xdptables.rules.model import Match, Option, Word
 
 V4 = View(Kind.IPV4, gro=False)
 
@@ -26,6 +32,39 @@ def test_tcp_syn_to_a_port():
     (cube,) = got.yes
     assert cube.get("dport") == IntervalSet.of(22)
     assert 0x02 in cube.get("tcp_flags") and 0x12 not in cube.get("tcp_flags")
+
+
+def _device(**facts):
+    return replace(PLAIN_HOST, interface=replace(PLAIN_HOST.interface, **facts))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        replace(PLAIN_HOST, ipsec=True),
+        replace(PLAIN_HOST, bpf_netfilter=("id 1",)),
+        replace(PLAIN_HOST, native_tables=(NativeTable("inet", "t"),)),
+        _device(tc_ingress=("filter",)),
+        _device(uppers=("bridge:br0",)),
+        _device(kind="vlan"),
+    ],
+)
+def test_a_mark_is_nought_only_where_nothing_can_have_set_one(host):
+    assert lowered("mark", V4, ("--mark", False, "0")) == YES
+    assert lowered("mark", V4, ("--mark", False, "4/4")) == NO
+    assert lowered("mark", V4, ("--mark", True, "0x4")) == YES
+    for view in (replace(V4, host=host), V4.without(frozenset({"mark"}))):
+        got = lowered("mark", view, ("--mark", False, "0"))
+        assert not got.yes and got.may
+
+
+def test_what_ipsec_decrypted_may_come_by_here():
+    bare = Match(
+        "policy",
+        tuple(Option(n, words=(Word(w, None),)) for n, w in (("--dir", "in"), ("--pol", "ipsec"))),
+    )
+    assert MATCHES["policy"].lower(bare, V4) == NO
+    assert MATCHES["policy"].lower(bare, replace(V4, host=replace(PLAIN_HOST, ipsec=True))).may
 
 
 def test_ports_of_a_fragment_are_maybe():
