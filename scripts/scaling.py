@@ -30,7 +30,8 @@ from rich.table import Table
 from generated_rules import WORKLOADS
 
 SIZES = (1_000, 10_000, 100_000)
-BEGIN, END = "<!-- scaling: begin; make scaling-docs writes what is between -->", "<!-- scaling: end -->"
+BEGIN = "<!-- scaling: begin; scripts/scaling.py --write writes what is between -->"
+END = "<!-- scaling: end -->"
 XDPTABLES = [sys.executable, "-m", "xdptables"]
 TITLES = {"drops": "A blocklist of single sources", "mixed": "A mixed access list, half of it accepting"}
 
