@@ -42,6 +42,8 @@ _STATES = (None, State.NEW, State.INVALID, State.ESTABLISHED, State.RELATED, Sta
 _MOST_CUBES, _MOST_CALLS = 400, 64
 _TRIES = 400
 _SECONDS = 10.0
+_ENOUGH = 20  # packets, once there is one that an earlier rule may take first
+_MOST_WAYS = 1 << 30
 _LEAVES = ("ACCEPT", "DROP", "REJECT", "RETURN")
 
 
@@ -79,8 +81,8 @@ def find(
     by_line: dict[int, Rule] = {}
     second: Example | None = None
     until = time.monotonic() + _SECONDS
-    for spec in _candidates(ruleset, rule, region, kind, place):
-        if time.monotonic() > until:
+    for tried, spec in enumerate(_candidates(ruleset, rule, region, kind, place)):
+        if time.monotonic() > until or (second and tried > _ENOUGH):
             break
         frame = build(ruleset.family, spec, place)
         for state in _STATES:
@@ -88,7 +90,7 @@ def find(
             met = _met(explained, rule)
             if met == "surely":
                 return Example(rule, explained, state, frame)
-            if met == "maybe" and second is None:
+            if met == "maybe" and _ways(explained) < (_ways(second.explained) if second else _MOST_WAYS):
                 second = Example(rule, explained, state, frame)
             if met == "" and explained.path is not None:
                 for end in explained.path.ends[:1]:
@@ -226,6 +228,11 @@ def _candidates(ruleset: Ruleset, rule: Rule, region: Region, kind: Kind, place:
         if name.startswith(prefix):
             yield spec
             yield spec | {"fragment": 1}
+
+
+def _ways(explained: Explained | None) -> int:
+    """In how many ways it may end: the fewer, the better an example it is."""
+    return len(explained.path.ends) if explained and explained.path else _MOST_WAYS
 
 
 def _met(explained: Explained, rule: Rule) -> str:

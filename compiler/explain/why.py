@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..matches.spec import Effect
 from ..matches.table import MATCHES
 from ..reference.answers import Sight
+from ..reference.matches import remembers
 from ..rules.model import Match
 
 #: What earlier targets may change of what a match reads.
@@ -18,8 +18,8 @@ def why_maybe(match: Match, sight: Sight) -> str:
     spec = MATCHES.get(match.name)
     if spec is None or not match.known:
         return f"the match {match.name!r} is not known"
-    if spec.effect is Effect.REMEMBERS:
-        return f"it {spec.maybe_because}" if spec.maybe_because else "it counts what it meets"
+    if remembers(match, sight):
+        return f"it {spec.maybe_because}" if spec.maybe_because else "it counts or remembers what it meets"
     if match.name in ("state", "conntrack") and match.options:
         if match.options[0].name in ("--state", "--ctstate"):
             return "the connection's state is not given (`state new`)"

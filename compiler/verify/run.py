@@ -42,7 +42,7 @@ class Verification:
     comparison: Comparison
     decisions: int
     reached: int
-    unreached: tuple[tuple[Kind, int], ...]
+    unreached: tuple[tuple[Kind, int, Cause], ...]
     unmet: tuple[Entry, ...]
     differing: tuple[Frame, ...] = ()
     seconds: float = 0.0
@@ -96,7 +96,7 @@ def verify(
         comparison=result,
         decisions=len(every),
         reached=len([k for k in every if k in reached]),
-        unreached=tuple(k for k in every if k not in reached),
+        unreached=tuple((*k, cause) for k, cause in every.items() if k not in reached),
         unmet=_unmet(compiled, result, host.interface.name),
         differing=differing,
         seconds=time.monotonic() - started,
@@ -234,13 +234,13 @@ def _explained(
     return rulings, tuple(differing)
 
 
-def _dropping(compiled: Compiled) -> list[tuple[Kind, int]]:
-    return [
-        (d.kind, i)
+def _dropping(compiled: Compiled) -> dict[tuple[Kind, int], Cause]:
+    return {
+        (d.kind, i): item.then.cause
         for d in compiled.plan.lists
         for i, item in enumerate(d.decisions)
         if isinstance(item.then, Drop)
-    ]
+    }
 
 
 def _unmet(compiled: Compiled, result: Comparison, interface: str) -> tuple[Entry, ...]:

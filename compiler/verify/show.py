@@ -41,12 +41,14 @@ def show(found: Verification, wire: Wire | None, console: Console) -> None:
         line("", f"not met: line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
     if len(found.unmet) > MOST:
         line("", f"and {len(found.unmet) - MOST} more rules; --json names them", "dim")
-    for kind, index in found.unreached[:MOST]:
-        line("", f"no frame reached decision {index} of {kind}", "dim")
+    if found.unmet:
+        line("", f"why: xdptables explain RULES --rule {found.unmet[0].cause.line}", "dim")
+    for kind, index, cause in found.unreached[:MOST]:
+        line("", f"no frame reached decision {index} of {kind}, a drop by {_named(cause)}", "dim")
     for frame in found.differing[:MOST]:
         line("differs", f"from its plan, on {escape(readable(frame.data))}", "yellow")
-    for cause, wrong in _by_cause(found.disagreements).items():
-        line("WRONG", f"{_named(cause)} drops {len(wrong)} frames in error", "red")
+    for owner, wrong in _by_cause(found.disagreements).items():
+        line("WRONG", f"{_named(owner)} drops {len(wrong)} frames in error", "red")
         for d in wrong[:MOST]:
             line("", escape(readable(d.frame.data)))
             line("", f"[dim]{escape(_judgement(d.outcome))}; made as: {escape(d.frame.name)}[/dim]")
@@ -105,7 +107,7 @@ def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:
         },
         "decisions": {
             "dropping": found.decisions, "reached": found.reached,
-            "unreached": [f"{kind} {index}" for kind, index in found.unreached],
+            "unreached": [{"decision": f"{k} {i}", **_rule(cause)} for k, i, cause in found.unreached],
         },
         "drops": [{**_rule(cause), "frames": count} for cause, count in c.causes.items()],
         "unmet": [_rule(e.cause) for e in found.unmet],

@@ -14,8 +14,6 @@ from ..host.facts import HostFacts
 from ..kernel import attach, kfuncs, maps
 from ..kernel.compile import compile_program
 from ..kernel.errors import KernelError
-from ..matches.spec import Effect
-from ..matches.table import MATCHES
 from ..pipeline import Compiled, compile_rules
 from ..progress import Progress, silent
 from ..rules.model import Ruleset, Variant
@@ -26,6 +24,10 @@ from .flows import spread
 from .model import Frame, Place
 from .planned import PlanSubject
 from .program import attached_long_ago
+
+_COUNTING = frozenset(
+    {"limit", "hashlimit", "connlimit", "recent", "quota", "rateest", "statistic", "time", "connbytes"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +112,9 @@ def on_the_wire(
 
 def _counting(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:
     """Matches whose answer hangs on earlier packets, on the clock or on chance."""
-    names = (m.name for s in rulesets for r in s.rules() for m in r.matches)
-    found = {n for n in names if n in ("time", "statistic") or (n in MATCHES and _remembers(n))}
-    return tuple(sorted(found))
-
-
-def _remembers(name: str) -> bool:
-    return MATCHES[name].effect is Effect.REMEMBERS
+    return tuple(
+        sorted({m.name for s in rulesets for r in s.rules() for m in r.matches if m.name in _COUNTING})
+    )
 
 
 def compiled_for(bench: Bench, rulesets: tuple[Ruleset, ...], host: HostFacts) -> Compiled:
