@@ -147,9 +147,13 @@ class Place:
             "ip", "netns", "exec", self.netns, "sh", "-c", switch
         )  # which mounts a /sys for the namespace
         self._thread = self._find_thread()
-        os.sched_setaffinity(self._thread, {self._cpu})
-        # It goes before the sender, so that it takes a whole batch before the next one fills the ring.
-        os.sched_setscheduler(self._thread, os.SCHED_FIFO, os.sched_param(1))
+        try:
+            os.sched_setaffinity(self._thread, {self._cpu})
+            # It goes before the sender, so that it takes a whole batch before the next one fills the ring.
+            os.sched_setscheduler(self._thread, os.SCHED_FIFO, os.sched_param(1))
+        except OSError as e:
+            what = f"the thread that receives for {self.dev} can't be bound and made real-time: {e.strerror}"
+            raise UserError(what, "CAP_SYS_NICE is needed, on the host itself") from e
 
     def received(self) -> int:
         """Frames that the device has taken from its ring so far, whatever became of them."""
