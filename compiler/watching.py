@@ -147,20 +147,29 @@ def _refill(known: LoadedState, now: HostFacts) -> None:
         host,
         interface=dataclasses.replace(host.interface, mac=now.interface.mac),
     )
-    with state.lock():
-        fd = pins.open_program(known.key, known.prog_id, known.load_time)
-        if fd is None or state.read(known.key) != known:
+    with state.lock(), _maps_of(known) as fds:
+        if not fds:
             return  # replaced or unloaded meanwhile: the next look tells
-        try:
-            fds = pins.open_maps(known.key, fd)
-            try:
-                maps.fill(fds, host)
-            finally:
-                for map_fd in fds.values():
-                    os.close(map_fd)
-        finally:
-            os.close(fd)
+        maps.fill(fds, host)
         state.write(dataclasses.replace(known, host=host))
+
+
+@contextlib.contextmanager
+def _maps_of(known: LoadedState) -> Iterator[dict[str, int]]:
+    """Descriptors by name; none when the record is no longer this one."""
+    fd = pins.open_program(known.key, known.prog_id, known.load_time)
+    if fd is None or state.read(known.key) != known:
+        yield {}
+        return
+    try:
+        fds = pins.open_maps(known.key, fd)
+        try:
+            yield fds
+        finally:
+            for map_fd in fds.values():
+                os.close(map_fd)
+    finally:
+        os.close(fd)
 
 
 _REFILLED = (
@@ -170,8 +179,12 @@ _REFILLED = (
 
 
 def _renew(known: LoadedState, say: Say, why: str) -> bool:
-    """Compile and load anew; where that is not possible the program comes off."""
+    """Compile and load anew; where that is not possible the program comes off. Until then it drops
+    nothing: what was right for the old rules may be wrong for the new."""
     try:
+        with state.lock(), _maps_of(known) as fds:
+            if fds:
+                maps.pause(fds, known.host)
         with no_collection():
             load(prepare(dataclasses.replace(request_of(known), netns="")))
     except (UserError, InputError, KernelError, OSError) as e:

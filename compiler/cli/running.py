@@ -32,6 +32,7 @@ from .progress import progress_bar
 VERDICTS = (
     "dropped", "passed to netfilter", "not IP", "odd header", "other station", "not local", "DHCP",
     "IP options", "known to conntrack", "flow just seen", "conntrack look-ups", "passed on a budget",
+    "rules just changed",
 )  # fmt: skip
 
 netns_option = click.option("--netns", default="", help="name or path of the network namespace")

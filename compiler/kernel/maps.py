@@ -17,6 +17,7 @@ FLAG_FORWARDS6 = 2
 FLAG_MC_FORWARDING4 = 4
 FLAG_MC_FORWARDING6 = 8
 FLAG_BC_FORWARDING = 16
+FLAG_PAUSED = 32
 
 LOCAL = 1
 BROADCAST = 2
@@ -63,6 +64,11 @@ def fill(maps: Mapping[str, int], host: HostFacts) -> None:
         _sync(maps[LOCAL4], LOCAL4, prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST))
     if LOCAL6 in maps:
         _sync(maps[LOCAL6], LOCAL6, prefixes(host.local6, LOCAL))
+
+
+def pause(maps: Mapping[str, int], host: HostFacts) -> None:
+    """From now on nothing is dropped, until `fill` writes the flags anew."""
+    syscall.map_update(maps[CONFIG], struct.pack("=I", 1), struct.pack("=Q", flags(host) | FLAG_PAUSED))
 
 
 def prefixes(cidrs: tuple[str, ...], value: int) -> dict[bytes, bytes]:

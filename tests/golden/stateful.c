@@ -15,6 +15,7 @@
 #define XT_MC_FORWARDING4 4ULL
 #define XT_MC_FORWARDING6 8ULL
 #define XT_BC_FORWARDING 16ULL
+#define XT_PAUSED 32ULL /* drop nothing */
 
 /* xt_verdicts */
 enum xt_why {
@@ -30,6 +31,7 @@ enum xt_why {
     XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
     XT_LOOKUPS,        /* how often conntrack was asked */
     XT_WHY_BUDGET,     /* for the sake of a reply or a log line that netfilter may still owe */
+    XT_WHY_PAUSED,     /* the rules or the host have changed, and no newer program is here yet */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -411,6 +413,8 @@ int xdptables(struct xdp_md *ctx)
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
+    if (*flags & XT_PAUSED)
+        return xt_passed(p, XT_WHY_PAUSED);
     /* Without an entry netfilter drops it, with one a look-up will find that: no need to remember it, and
      * a flood within one flow would never end. */
     if (gated && xt_under_way(p))

@@ -1,0 +1,53 @@
+"""While a newer program is made, the old one drops nothing."""
+
+from __future__ import annotations
+
+import pytest
+from scapy.all import IP, UDP, Ether
+
+from netns import NetnsPair
+from xdptables import watching
+from xdptables.cli.running import VERDICTS
+from xdptables.kernel import state
+from xdptables.kernel.load import unload_program
+from xdptables.kernel.netns import inode
+from xdptables.kernel.status import status
+from xdptables.loading import Request, load, prepare
+
+pytestmark = pytest.mark.kernel
+
+RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p udp -m udp --dport 9 -j DROP\nCOMMIT\n"
+
+
+def test_nothing_is_dropped_by_rules_that_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with NetnsPair() as pair:
+        server = pair.server
+        pair.run(server, ["iptables-nft-restore"], input=RULES)
+        load(prepare(Request(server.ifname, netns=server.ns)))
+        frame = bytes(
+            Ether(src=pair.client.mac, dst=server.mac)
+            / IP(src=pair.client.addr4, dst=server.addr4)
+            / UDP(sport=1, dport=9)
+        )
+
+        def counts() -> dict[str, int]:
+            found = status(server.ifname, netns_name=server.ns)[0].counters.verdicts
+            return dict(zip(VERDICTS, found, strict=False))
+
+        def prepare_slowly(request: Request) -> object:
+            pair.send_frames([frame] * 5)
+            assert counts()["dropped"] == 3
+            assert counts()["rules just changed"] == 5
+            return prepare(request)
+
+        try:
+            pair.send_frames([frame] * 3)
+            assert counts()["dropped"] == 3
+            monkeypatch.setattr(watching, "prepare", prepare_slowly)
+            with pair.enter(server):
+                known = state.read(state.Key(inode(), server.ifindex))
+                assert known and watching._renew(known, lambda text: None, "a test")
+            pair.send_frames([frame] * 4)
+            assert counts()["dropped"] == 4  # of the new program
+        finally:
+            unload_program(server.ifname, netns=server.ns)
