@@ -50,12 +50,12 @@ def eventually(look, what: str):
 
 
 @contextlib.contextmanager
-def loaded(variant: str, rules: str = RULES, sets: str = "") -> Iterator[NetnsPair]:
+def loaded(variant: str, rules: str = RULES, sets: str = "", options: str = "") -> Iterator[NetnsPair]:
     with NetnsPair() as pair:
         if sets:
             pair.run(pair.server.ns, ["ipset", "restore"], input=sets)
         pair.run(pair.server.ns, [f"iptables-{variant}-restore"], input=rules)
-        xdptables("load", pair.server.ifname, "--netns", pair.server.ns)
+        xdptables("load", pair.server.ifname, "--netns", pair.server.ns, *options.split())
         try:
             eventually(lambda: (status(pair) or {}).get("watcher"), "a watcher")
             yield pair
@@ -101,6 +101,25 @@ def test_a_new_address_is_compiled_in_where_a_rule_asks_for_local_ones() -> None
         pair.run(pair.server.ns, ["ip", "addr", "add", "192.0.2.77/32", "dev", pair.server.ifname])
         eventually(lambda: (status(pair) or first)["since"] != first["since"], "loaded anew")
         assert "192.0.2.77/32" in host_of(pair)["local4"]
+
+
+def test_a_budget_goes_by_the_limits_of_now() -> None:
+    rules = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p udp -j REJECT\nCOMMIT\n"
+
+    def budgeted() -> bool:
+        known = status(pair)
+        return bool(known and known["rules"] and "on_budget" in known["rules"][0])
+
+    with loaded("nft", rules, options="--reject-budget auto") as pair:
+        assert budgeted()
+        since = status(pair)["since"]
+        pair.run(pair.server.ns, ["sysctl", "-qw", "net.ipv4.icmp_ratelimit=200"])
+        eventually(lambda: (status(pair) or {"since": since})["since"] != since, "loaded anew")
+        assert budgeted()
+        assert host_of(pair)["icmp_ratelimit4"] == 200
+        # Destination unreachable is no longer limited: every packet is owed a reply.
+        pair.run(pair.server.ns, ["sysctl", "-qw", "net.ipv4.icmp_ratemask=0"])
+        eventually(lambda: not budgeted(), "no budget any more")
 
 
 def test_a_set_is_followed_and_what_expires_in_it_is_not() -> None:
