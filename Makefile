@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml scripts/setup.sh
 	touch $@
 
 test: setup
-	$(PY) -m pytest $(PYTEST_ARGS)
+	$(PY) -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 # Random rules and traffic, judged by netfilter, interpreter, plan and program, for SECONDS; a slice of it is
 # in `make test`. SEED repeats a run. Needs root.
