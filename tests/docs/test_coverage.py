@@ -28,6 +28,7 @@ def test_a_table_of_two_rulesets(tmp_path: Path) -> None:
     )  # fmt: skip
     text = document.read_text()
     assert re.search(r"\| plain \| a server with one interface \| 2 \| 3 \| 2 \| \d \| 1 \|", text)
+    assert re.search(r"--log-budget auto` \| 2 \| 3 \| 2 \|", text)
     assert "| -m u32: bytes chosen by an expression | 1 | 1 | 1 | 1 |" in text
     assert "| open.v4 | 1 of 2 | 1 of 2 | 1 of 2 | 1 -m u32: bytes chosen by an expression |" in text
     assert "| empty.v4 | – | – | – |  |" in text

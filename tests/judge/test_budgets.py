@@ -242,6 +242,7 @@ def used_up(rules: str, family: Family, frames: Sequence[bytes]) -> Iterator[int
             os.close(fd)
 
 
+@pytest.mark.stock
 @pytest.mark.parametrize("family", list(Family), ids=str)
 def test_only_right_checksums_are_charged(family: Family) -> None:
     """A right one is charged, and dropped as nothing is left; a wrong one passes."""
