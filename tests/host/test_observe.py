@@ -7,12 +7,14 @@ import errno
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
 from netns import End, NetnsPair
+from pace import seconds
 from xdptables.host import bpf
 from xdptables.host.facts import HostFacts
 from xdptables.host.findings import findings
@@ -123,8 +125,10 @@ def test_routes_that_hide_the_type_of_an_address(pair: NetnsPair) -> None:
     run(pair, "ip -6 route add local 2001:db8::/64 dev lo table 77")
     run(pair, "ip link add vx9 type veth peer name vx8")
     run(pair, "ip addr add 192.0.2.129/25 brd + dev vx9")
-    run(pair, "ip link set vx9 up")  # no carrier: its broadcast route is down
-    host = look(pair)
+    run(pair, "ip link set vx9 up")  # no carrier: its broadcast route is down, a moment later
+    until = time.monotonic() + seconds(2)
+    while "192.0.2.255/32" not in (host := look(pair)).unclear4 and time.monotonic() < until:
+        time.sleep(0.1)
     assert set(host.unclear4) >= {"192.0.2.5/32", "192.0.2.6/32", "192.0.2.255/32"}
     assert "192.0.2.129/32" in host.local4 and "192.0.2.129/32" not in host.unclear4
     assert "2001:db8::/64" in host.unclear6
