@@ -16,6 +16,7 @@ from pathlib import Path
 from . import syscall
 from .btf import Found, find_functions
 from .errors import KernelError
+from .preflight import kernel_version
 
 MODULE = "nf_conntrack"
 #: By the number that templates/conntrack.c.j2 calls. Linux 5.18 (net/netfilter/nf_conntrack_bpf.c).
@@ -33,13 +34,15 @@ def why_no_conntrack_lookup() -> str:
         return "its BTF may not be read by this process"
     except OSError as e:
         return f"its BTF can't be read: {e.strerror}"
+    if kernel_version() < (5, 18):
+        return "this kernel has no bpf_xdp_ct_lookup (Linux 5.18)"
     if not Path("/sys/kernel/btf/vmlinux").exists():
         return "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
     if Path("/sys/module/nf_conntrack/initstate").exists() and not Path(f"/sys/kernel/btf/{MODULE}").exists():
         return f"the module {MODULE} has no BTF (CONFIG_DEBUG_INFO_BTF_MODULES)"
     if not Path("/proc/sys/net/netfilter/nf_conntrack_max").exists():
         return f"the module {MODULE} is not loaded"
-    return "this kernel has no bpf_xdp_ct_lookup (Linux 5.18)"
+    return "this kernel has no bpf_xdp_ct_lookup"
 
 
 def load(instructions: bytes, license: str, *, name: str = "xdptables") -> syscall.LoadedProgram:

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from xdptables.fields import Family
+from xdptables.host import conntrack
 from xdptables.host.facts import ASSUMPTIONS
 from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
@@ -68,5 +69,7 @@ def test_the_same_text_whatever_the_hash_seed() -> None:
 @pytest.mark.stock
 @each_example
 def test_the_kernel_takes_it(path: Path) -> None:
+    if not conntrack.is_loaded():  # a module, and no rule has asked for it yet
+        subprocess.run(["modprobe", "nf_conntrack"], check=True)
     program = compile_program((HERE / f"{path.stem}.c").read_text())
     os.close(kfuncs.load(program.instructions, program.license).fd)
