@@ -150,7 +150,8 @@ def test_verifier_errors_are_summarised() -> None:
 
 def test_bpffs_is_mounted_when_missing() -> None:
     code = (
-        "from xdptables.kernel import pins; pins.mount_bpffs(); pins.mount_bpffs(); assert pins._is_mounted()"
+        "import os; from xdptables.kernel import pins; pins.mount_bpffs(); pins.mount_bpffs(); "
+        "assert os.path.ismount(pins.BPFFS)"
     )
     script = f'umount /sys/fs/bpf 2>/dev/null; exec "{sys.executable}" -c "{code}"'
     done = subprocess.run(["unshare", "-m", "sh", "-c", script], capture_output=True, text=True, check=False)
