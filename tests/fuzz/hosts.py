@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from fuzz import sets
 from fuzz.rulesets import Rules, empty
 from fuzz.traffic import Event
 from xdptables.fields import Family
@@ -52,6 +53,7 @@ class Host(Bench):
         try:
             for setting in _QUIET:
                 self.pair.run(self.pair.server, ["sysctl", "-qw", setting], check=False)
+            self.pair.run(self.pair.server, ["ipset", "restore"], input=sets.create())
             with self.pair.enter(self.pair.server):
                 self._out4 = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
                 self._out6 = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -73,6 +75,8 @@ class Host(Bench):
     def restore(self, rulesets: Sequence[Rules]) -> str:
         """In place of all that was there, conntrack's entries too. What iptables-restore complained about."""
         given = {r.family: r for r in rulesets}
+        if any("--match-set" in r.short or "-j SET" in r.short for r in rulesets):
+            self.pair.run(self.pair.server, ["ipset", "restore"], input=sets.fill())
         for family in Family:
             rules = given.get(family) or empty(family)
             command = f"{_WORD[family]}-{self.variant.value}-restore"
@@ -86,14 +90,18 @@ class Host(Bench):
         with self.pair.enter(self.pair.server):
             flush_conntrack()
 
-    def forward(self, on: bool) -> None:
-        value = int(on)
+    def settings(self, forward: bool, strict: bool) -> None:
+        """`strict`: conntrack picks up no TCP connection in the middle."""
+        value = int(forward)
         settings = [f"net.ipv4.ip_forward={value}", f"net.ipv6.conf.all.forwarding={value}"]
+        settings += [f"net.netfilter.nf_conntrack_tcp_loose={int(not strict)}"]
         self.pair.run(self.pair.server, ["sysctl", "-qw", *settings])
 
-    def begin(self) -> None:
-        """The same traffic gets the same tags on every host."""
-        self._next_tag = 1
+    def begin(self, number: int) -> None:
+        """The same traffic gets the same tags on every host; from trial to trial others, as fragments of an
+        earlier one may still be waiting."""
+        self._number = number
+        self._next_tag = number * 499 % 0xFFFF + 1
         self._tags: dict[bytes, int] = {}
         self._whose: dict[int, list[int]] = {}
         self._read_wire()
@@ -126,7 +134,7 @@ class Host(Bench):
         if only_tag:
             return
         with contextlib.suppress(OSError):  # shorter than an Ethernet header, or too long
-            self._sender.send(probe.tagged(frame, tag))
+            self._sender.send(_other_fragments(probe.tagged(frame, tag), self._number))
 
     def _send_out(self, frame: bytes) -> None:
         four = frame[12:14] == b"\x08\x00"
@@ -144,18 +152,33 @@ class Host(Bench):
             except BlockingIOError:
                 return found
             if kind != socket.PACKET_OUTGOING:
-                plain = _plain(data)
+                plain = _plain(data, self.nat)
                 if plain:
                     found[plain] += 1
 
 
-def _plain(frame: bytes) -> bytes:
-    """Without what differs from run to run; empty for what a host says by itself."""
+def _other_fragments(frame: bytes, number: int) -> bytes:
+    """An IPv6 fragment of another datagram."""
+    if frame[12:14] != b"\x86\xdd" or len(frame) < 54:
+        return frame
+    following, at = frame[20], 54
+    while following in (0, 43, 60) and at + 2 < len(frame):
+        following, at = frame[at], at + 8 + frame[at + 1] * 8
+    if following != 44 or at + 8 > len(frame):
+        return frame
+    return frame[: at + 4] + number.to_bytes(3) + frame[at + 7 :]
+
+
+def _plain(frame: bytes, nat: bool) -> bytes:
+    """Without what differs from run to run; empty for what a host says by itself. Masquerading takes any
+    source port where two flows want the same."""
     if frame[12:14] == b"\x08\x00":
         protocol, body = frame[23], frame[14 + (frame[14] & 15) * 4 :]
-        # Neighbours that don't exist are unreachable seconds later.
-        if protocol == 2 or (protocol == 1 and body[:2] == b"\x03\x01"):
+        # Neighbours that don't exist, and fragments that don't come, are told of seconds later.
+        if protocol == 2 or (protocol == 1 and body[:2] in (b"\x03\x01", b"\x0b\x01")):
             return b""
+        if nat:
+            return b"4" + frame[23:24] + frame[30:34] + (body[:2] if protocol == 1 else body[2:4])
         if protocol == 1 and body[:1] == b"\x0e":
             body = body[:2]  # the time of day
         if protocol == 1 and body[:1] in (b"\x03", b"\x04", b"\x05", b"\x0b", b"\x0c"):
@@ -163,8 +186,11 @@ def _plain(frame: bytes) -> bytes:
         return b"4" + frame[14:18] + frame[20:24] + frame[26:34] + body
     if frame[12:14] == b"\x86\xdd":
         body = frame[54:]
-        if frame[20] == 0 or (frame[20] == 58 and (130 <= body[0] <= 137 or body[:2] == b"\x01\x03")):
+        told = frame[20] == 58 and body[:2] in (b"\x01\x03", b"\x03\x01")
+        if frame[20] == 0 or told or (frame[20] == 58 and 130 <= body[0] <= 137):
             return b""
+        if nat:
+            return b"6" + frame[20:21] + frame[38:54] + (body[:2] if frame[20] == 58 else body[2:4])
         if frame[20] == 58 and body[0] < 128:
             body = body[:2] + body[4:8] + b"..." + body[12:]  # the quoted packet's flow label
         return b"6" + frame[18:54] + body

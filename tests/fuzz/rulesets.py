@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from fuzz import sets
 from judge.parts import parts
 from xdptables.fields import Family
 
@@ -171,6 +172,7 @@ def random_rules(seed: int | str, family: Family) -> Rules:
         state=rng.choice((0, 0, 0.15, 0.4)),
         effects=rng.choice((0, 0, 0.12)),
         unknown=rng.choice((0, 0.08)),
+        sets=rng.choice((0, 0, 0, 0.3)),
         outward=rng.random() < 0.35,
         long=rng.random() < 0.1,
     )
@@ -185,6 +187,7 @@ class _Style:
     state: float
     effects: float
     unknown: float
+    sets: float
     outward: bool
     long: bool
 
@@ -230,6 +233,8 @@ def _tests(rng: random.Random, table: str, chain: str, style: _Style, outward: b
     extra: list[str] = []
     if table != "raw" and rng.random() < style.state:
         extra.append(rng.choice(STATE))
+    if not outward and rng.random() < style.sets:
+        extra.append(rng.choice(sets.parts(style.family)))
     if rng.random() < style.effects:
         extra.append(rng.choice(EFFECTS).format(name=f"n{rng.randrange(2)}"))
     if rng.random() < style.unknown:
@@ -260,6 +265,8 @@ def _target(
         kinds += ["jump", "jump", "jump", "goto", "goto"]
     if table == "mangle":
         kinds += ["DSCP", "MARK", "TTL", "CONNMARK", "TOS"]
+    if style.sets and rng.random() < 0.1:
+        return rng.choice(sets.TARGETS[style.family])
     if table == "raw" and chain == "PREROUTING":
         kinds += ["NOTRACK", "CT"]
     if table == "filter" and chain in ("INPUT", "FORWARD"):

@@ -133,9 +133,8 @@ def failure(ring: Arena, seed: int, result: Result) -> str:
 
 def as_regression(ring: Arena, seed: int, case: Case) -> str:
     variant = ring.alone.variant.name
-    lines = [
-        f'    Regression("seed {seed}", Variant.{variant}, forward={case.forward}, real={case.real}, rules=('
-    ]
+    how = f"forward={case.forward}, strict={case.strict}, real={case.real}"
+    lines = [f'    Regression("seed {seed}", Variant.{variant}, {how}, rules=(']
     for rules in case.rulesets:
         lines += [f'        Dump(Family.{rules.family.name}, """', rules.short.rstrip(), '"""),']
     lines.append("    ), traffic=(")

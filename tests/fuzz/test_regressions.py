@@ -26,6 +26,7 @@ class Regression:
     rules: tuple[Dump, ...]
     traffic: tuple[str, ...]
     forward: bool = False
+    strict: bool = False
     real: bool = True
 
     @property
@@ -34,7 +35,7 @@ class Regression:
             Event(Frame(f"event {n}", bytes.fromhex(words[1])), words[0] == "out")
             for n, words in enumerate(line.split() for line in self.traffic)
         )
-        return Case(self.rules, events, self.forward, self.real)
+        return Case(self.rules, events, self.forward, self.strict, self.real)
 
 
 # fmt: off

@@ -56,8 +56,8 @@ def test_a_plan_that_drops_too_much_is_found(monkeypatch: pytest.MonkeyPatch, re
         assert again(ring, case).wrong == []
         sound = Arena.prepared
 
-        def broken(self: Arena, rulesets: tuple[Rules, ...], forward: bool) -> Prepared:
-            prepared = sound(self, rulesets, forward)
+        def broken(self: Arena, rulesets: tuple[Rules, ...], forward: bool, strict: bool) -> Prepared:
+            prepared = sound(self, rulesets, forward, strict)
             assert isinstance(prepared, Prepared)
             plan = _without_conditions(prepared.compiled.plan)
             compiled = dataclasses.replace(prepared.compiled, plan=plan, c_text=generate(plan))

@@ -30,16 +30,16 @@ def events(
     """Frames and flows, mixed."""
     queues = [[Event(f)] for f in frames]
     for number in range(rng.randrange(6, 14)):
-        queues.append(_flow(number, rng.choice(families), frames, place, rng))
+        queues.append(_flow(number, rng.choice(families), place, rng))
+    for number in range(rng.randrange(6)):
+        queues.append(_datagram(number, rng.choice(families), place, rng))
     order = [i for i, queue in enumerate(queues) for _ in queue]
     rng.shuffle(order)
     heads = [iter(queue) for queue in queues]
     return [next(heads[i]) for i in order]
 
 
-def _flow(
-    number: int, family: Family, frames: Sequence[Frame], place: Place, rng: random.Random
-) -> list[Event]:
+def _flow(number: int, family: Family, place: Place, rng: random.Random) -> list[Event]:
     four = family is Family.IPV4
     kind = rng.choice(("tcp", "tcp", "tcp", "udp", "udp", "echo"))
     own, peer = (place.own4, place.peer4) if four else (place.own6, place.peer6)
@@ -83,6 +83,37 @@ def _steps(kind: str, rng: random.Random) -> list[tuple[bool, int]]:
         flags = rng.choice((SYN, ACK, SYN_ACK, RST, RST_ACK, FIN_ACK, DATA, NULL, XMAS, -1))
         steps.insert(rng.randrange(len(steps) + 1), (flags >= 0 and rng.random() < 0.3, flags))
     return steps
+
+
+def _datagram(number: int, family: Family, place: Place, rng: random.Random) -> list[Event]:
+    """One datagram in two to four fragments; now and then one is missing, or they come in another order."""
+    four = family is Family.IPV4
+    spec: Spec = {
+        "proto": rng.choice((6, 17, 17, 1 if four else 58)),
+        "sport": rng.choice(_PORTS), "dport": rng.choice(_PORTS), "length": rng.choice((80, 200, 600)),
+        "tcp_flags": rng.choice((SYN, DATA)), "ttl": rng.choice((64, 1)),
+    }  # fmt: skip
+    whole = build(family, spec, place)
+    head = 34 if four else 54
+    body = whole[head:]
+    size = max(8, len(body) // rng.choice((2, 3, 4)) // 8 * 8)
+    parts = [_fragment(whole[:head], body, start, size, number, four) for start in range(0, len(body), size)]
+    if rng.random() < 0.3:
+        rng.shuffle(parts)
+    if rng.random() < 0.2:
+        parts.pop(rng.randrange(len(parts)))
+    return [Event(Frame(f"datagram {number}, part {n}", part)) for n, part in enumerate(parts)]
+
+
+def _fragment(head: bytes, body: bytes, start: int, size: int, number: int, four: bool) -> bytes:
+    part, more = body[start : start + size], start + size < len(body)
+    if four:
+        ip = head[14:16] + (20 + len(part)).to_bytes(2) + (0x7000 + number).to_bytes(2)
+        ip += (start // 8 | (0x2000 if more else 0)).to_bytes(2) + head[22:24] + b"\0\0" + head[26:34]
+        ip = ip[:10] + checksum(ip).to_bytes(2) + ip[12:]
+        return head[:14] + ip + part
+    header = head[20:21] + b"\0" + (start | int(more)).to_bytes(2) + (0x70 + number).to_bytes(4)
+    return head[:18] + (8 + len(part)).to_bytes(2) + b"\x2c" + head[21:54] + header + part
 
 
 def _event(family: Family, inward: Spec, place: Place, out: bool, name: str) -> Event:

@@ -53,6 +53,7 @@ class Case:
     rulesets: tuple[Rules, ...]
     events: tuple[Event, ...]
     forward: bool = False
+    strict: bool = False
     real: bool = True
 
 
@@ -108,14 +109,15 @@ class Arena:
 
     alone: Host
     helped: Host
+    trials: int = 0
 
-    def prepared(self, rulesets: Sequence[Rules], forward: bool) -> Prepared | str:
+    def prepared(self, rulesets: Sequence[Rules], forward: bool, strict: bool) -> Prepared | str:
         """The rules on both, and what the project makes of them. A text where iptables refuses them."""
         for host in (self.alone, self.helped):
             refused = host.restore(rulesets)
             if refused:
                 return refused
-            host.forward(forward)
+            host.settings(forward, strict)
         request = Request(
             IFNAME, netns=self.helped.pair.server.ns, replace=True, disregard=DISREGARD, verify=False
         )
@@ -134,8 +136,9 @@ class Arena:
         if not case.real:
             self.close()
         with self._program(prepared) if case.real else contextlib.nullcontext() as subject:
+            self.trials += 1
             for host in hosts:
-                host.begin()
+                host.begin(self.trials)
             phases = _PHASES if case.real else 1
             size = -(-len(case.events) // phases) or 1
             for start in range(0, len(case.events), size):
@@ -199,16 +202,18 @@ def make_case(seed: int, rulesets: tuple[Rules, ...], prepared: Prepared) -> Cas
     # AF_PACKET can't send these, and the rest of the trial would say nothing of them.
     chosen = [f for f in made if 14 <= len(f.data) <= 1514][:_FRAMES]
     mixed = tuple(events(chosen, families, PLACE, rng))
-    return Case(rulesets, mixed, _forwards(seed), seed % _REAL == 0)
+    return Case(rulesets, mixed, *_settings(seed), seed % _REAL == 0)
 
 
-def _forwards(seed: int) -> bool:
-    return random.Random(f"{seed} forward").random() < 0.25
+def _settings(seed: int) -> tuple[bool, bool]:
+    """Does the host forward, and is its conntrack strict?"""
+    rng = random.Random(f"{seed} settings")
+    return rng.random() < 0.25, rng.random() < 0.2
 
 
 def trial(arena: Arena, seed: int) -> Result:
     rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, _forwards(seed))
+    prepared = arena.prepared(rulesets, *_settings(seed))
     if isinstance(prepared, str):
         return Result(counts=Counts(refused_by_iptables=1))
     return judge(arena, make_case(seed, rulesets, prepared), prepared)
@@ -217,14 +222,14 @@ def trial(arena: Arena, seed: int) -> Result:
 def case_of(arena: Arena, seed: int) -> tuple[Case, Prepared]:
     """What `trial` tries."""
     rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, _forwards(seed))
+    prepared = arena.prepared(rulesets, *_settings(seed))
     assert isinstance(prepared, Prepared)
     return make_case(seed, rulesets, prepared), prepared
 
 
 def again(arena: Arena, case: Case) -> Result:
     """For shrinking: the same traffic under other rules."""
-    prepared = arena.prepared(case.rulesets, case.forward)
+    prepared = arena.prepared(case.rulesets, case.forward, case.strict)
     return Result() if isinstance(prepared, str) else judge(arena, case, prepared)
 
 
