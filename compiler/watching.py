@@ -93,9 +93,9 @@ def _one_look(last: LoadedState, kept: KeptByGeneration, say: Say) -> LoadedStat
             return known if _look(known, kept, say) else None
         found = netlink.links(last.ifindex)
         if found and last.prog_id in found[0].xdp.values():
-            _off(last, say, "its record is lost")
+            off(last, say, "its record is lost")
     except Exception as e:
-        _off(last, say, f"it can't be followed any more: {type(e).__name__}: {e}")
+        off(last, say, f"it can't be followed any more: {type(e).__name__}: {e}")
     return None
 
 
@@ -115,13 +115,13 @@ def _look(known: LoadedState, kept: KeptByGeneration, say: Say) -> bool:
         say("; ".join([f"{known.ifname}: the program is gone, nothing to watch", *mended]))
         return False
     if found[0].name != known.ifname:
-        return _off(known, say, f"the interface is called {found[0].name} now")
+        return off(known, say, f"the interface is called {found[0].name} now")
     try:
         dumps = all_dumps(kept)
         live = in_force(dumps)
         now = observe(known.ifname, dumps, kept, sets=False, seen_as=known.host.interface.seen_as)
     except (UserError, OSError) as e:
-        return _off(known, say, f"the host can't be observed: {e}")
+        return off(known, say, f"the host can't be observed: {e}")
     found_changes = changes(known.host, now, _compiled_facts(known))
     stale = [c.text for c in found_changes if c.kind == STALE]
     relied = known.report.get("live_rules") if isinstance(known.report, dict) else None
@@ -188,12 +188,12 @@ def _renew(known: LoadedState, say: Say, why: str) -> bool:
         with no_collection():
             load(prepare(dataclasses.replace(request_of(known), netns="")))
     except (UserError, InputError, KernelError, OSError) as e:
-        return _off(known, say, f"{why}; and it can't be loaded anew: {e}")
+        return off(known, say, f"{why}; and it can't be loaded anew: {e}")
     say(f"{known.ifname}: loaded anew: {why}")
     return True
 
 
-def _off(known: LoadedState, say: Say, why: str) -> bool:
+def off(known: LoadedState, say: Say, why: str) -> bool:
     """Off at once: a wrong pass costs speed only."""
     current = netlink.links(known.ifindex)
     name = current[0].name if current else known.ifname

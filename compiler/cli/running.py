@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from ..fields import Family
+from ..guarding import watch_guarded
 from ..host.findings import findings
 from ..host.observe import observe
 from ..kernel.load import unload_program
@@ -227,7 +228,10 @@ def _status_data(status: Status) -> dict[str, Any]:
 def watch_command(interface: str, interval: float, quiet: bool, netns: str) -> None:
     """Keep the program on INTERFACE true to the rules and the host; `load` starts this by itself."""
     check_privileges()
-    watch(interface, netns, interval, to_syslog if quiet else lambda text: click.echo(text))
+    if quiet:
+        watch_guarded(interface, netns, interval, to_syslog)
+    else:
+        watch(interface, netns, interval, click.echo)
 
 
 @click.command("host")

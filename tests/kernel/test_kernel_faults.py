@@ -337,15 +337,30 @@ def watcher(pair: NetnsPair) -> int | None:
 
 
 def test_watcher_killed(pair: NetnsPair) -> None:
-    """The status says so, and another one can be started."""
+    """The program goes with it, and can be loaded again."""
     assert xdptables(pair, "load").returncode == 0
     pid = watcher(pair)
     assert pid
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: watcher(pair) is None, "the watcher is dead")
-    assert "not watched" in xdptables(pair, "status").said
-    assert xdptables(pair, "load", "--replace").returncode == 0
+    eventually(lambda: attached(pair) == {}, "the program is off")
+    eventually(lambda: nothing_left(pair), "nothing is left")
+    assert xdptables(pair, "load").returncode == 0
     assert watcher(pair) not in (None, pid)
+
+
+def test_the_guardian_killed(pair: NetnsPair) -> None:
+    """The watcher goes on."""
+    assert xdptables(pair, "load").returncode == 0
+    pid = watcher(pair)
+    assert pid
+    with open(f"/proc/{pid}/stat") as file:
+        guardian = int(file.read().rsplit(")", 1)[1].split()[1])
+    os.kill(guardian, signal.SIGKILL)
+    pair.run(pair.server, ["iptables-nft", "-I", "INPUT", "-j", "ACCEPT"])
+    before = attached(pair)
+    assert before
+    eventually(lambda: attached(pair) not in (before, {}), "the watcher has loaded anew")
+    assert watcher(pair) == pid
 
 
 def test_no_watcher_no_program(pair: NetnsPair) -> None:
