@@ -56,7 +56,9 @@ EFFECTS = (
     "-m hashlimit --hashlimit-upto 1/hour --hashlimit-burst 4 --hashlimit-mode srcip --hashlimit-name {name}",
     "-m statistic --mode nth --every 3 --packet 0",
     "-m quota --quota 2000",
-    "-m connlimit --connlimit-above 2 --connlimit-mask 32 --connlimit-saddr",
+    # Small limits depend on the moment: what has ended is cleared away by the clock.
+    "-m connlimit --connlimit-above 100000 --connlimit-mask 32 --connlimit-saddr",
+    "-m connlimit --connlimit-upto 100000 --connlimit-mask 32 --connlimit-saddr",
 )
 UNKNOWN = (
     "-m u32 --u32 0x0>>0x18&0xff=0x45",

@@ -43,6 +43,7 @@ DISREGARD = ("packet-sockets*", "unscanned-names*")
 _FRAMES = 260
 _PHASES = 6
 PLAN = "plan and interpreter"
+BETWEEN_HOSTS = ("lost with", "gained with", "answers")
 _REAL = 3  # of so many trials, one has a real program
 
 
@@ -83,6 +84,7 @@ class Counts:
     dropping_rules_reached: int = 0
     drops: int = 0
     drops_after_a_look_at_conntrack: int = 0
+    unsteady_without_any_program: int = 0
     broken_texts: int = 0
     broken_texts_refused: int = 0
     disagreements: int = 0
@@ -269,6 +271,14 @@ def judge(arena: Arena, case: Case, prepared: Prepared) -> Result:
         disagreements=len(wrong),
     )
     return Result(wrong, counts)
+
+
+def steady(arena: Arena, seed: int) -> bool:
+    """Two hosts without a program do the same: else what differs says nothing of the program."""
+    case, prepared = case_of(arena, seed)
+    passes = [Ruling(False)] * len(case.events)
+    alone, helped, _ = arena.run(replace(case, real=False), prepared, passes)
+    return not _differences(case, alone, helped)
 
 
 def plan_is_wrong(case: Case, prepared: Prepared) -> bool:
