@@ -23,6 +23,7 @@ from test_kernel_load import attached, do_load, do_unload, get_status, nothing_l
 from netns import NetnsPair
 from xdptables import watching
 from xdptables.cli.main import main
+from xdptables.host.generation import KeptByGeneration
 from xdptables.kernel import compile, maps, netlink, netns, pins, settle, state, status
 from xdptables.source import UserError
 
@@ -376,7 +377,7 @@ def test_a_device_that_moves_away_loses_its_program(netns_pair: NetnsPair) -> No
     netns_pair.run(netns_pair.server, ["ip", "link", "set", known.ifname, "netns", netns_pair.client.ns])
     said: list[str] = []
     with netns_pair.enter(netns_pair.server):
-        assert watching._one_look(known, said.append) is None
+        assert watching._one_look(known, KeptByGeneration(), said.append) is None
     with netns_pair.enter(netns_pair.client):
         assert {link.name: link.xdp for link in netlink.links()}[known.ifname] == {}
     assert "moved away" in said[0]
@@ -395,7 +396,7 @@ def _raises(error: Exception) -> Callable[..., Any]:
     [
         (watching, "observe", RuntimeError("a defect")),
         (watching, "_settled", UserError("another xdptables has been loading")),
-        (watching, "live_digest", MemoryError()),
+        (watching, "all_dumps", MemoryError()),
     ],
     ids=["defect", "lock", "memory"],
 )
@@ -427,7 +428,7 @@ def test_a_lost_record_takes_the_program_off(netns_pair: NetnsPair) -> None:
     said: list[str] = []
     with netns_pair.enter(netns_pair.server):
         assert netns.inode() == known.netns_inode
-        assert watching._one_look(known, said.append) is None
+        assert watching._one_look(known, KeptByGeneration(), said.append) is None
     assert attached(netns_pair) == {}
     assert "its record is lost" in said[-1]
     assert nothing_left(netns_pair)
