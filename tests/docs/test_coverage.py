@@ -28,16 +28,10 @@ def test_a_table_of_two_rulesets(tmp_path: Path) -> None:
     )  # fmt: skip
     text = document.read_text()
     assert re.search(r"\| plain \| a server with one interface \| 2 \| 3 \| 2 \| \d \| 1 \|", text)
-<<<<<<< HEAD
     assert re.search(r"--log-budget auto` \| 2 \| 3 \| 2 \|", text)
     assert "| -m u32: bytes chosen by an expression | 1 | 1 | 1 | 1 |" in text
     assert "| open.v4 | 1 of 2 | 1 of 2 | 1 of 2 | 1 -m u32: bytes chosen by an expression |" in text
     assert "| empty.v4 | – | – | – |  |" in text
-=======
-    assert "| -m u32: bytes chosen by an expression | 1 | 1 | 1 | 1 | 1 |" in text
-    assert "| open.v4 | 1 of 2 | 1 of 2 | 1 of 2 | 1 of 2 | 1 -m u32: bytes chosen by an expression |" in text
-    assert "| empty.v4 | – | – | – | – |  |" in text
->>>>>>> f626dcd (coverage: what budgets for replies and logs add)
 
 
 def test_every_real_ruleset_is_in_the_documents() -> None:
