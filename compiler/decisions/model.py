@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..fields import Family
 from ..matches.condition import Cube
 from ..matches.view import Kind
 from ..rules.model import Chain, Rule
@@ -12,12 +13,14 @@ from ..rules.model import Chain, Rule
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """The rule, or the policy of a base chain, that decides."""
+    """The rule, or the policy of a base chain, that decides. IPv4 and IPv6 may hold the same rule at the
+    same place, and count apart."""
 
     table: str
     chain: str
     rule: Rule | None = None
     policy: Chain | None = field(default=None, repr=False)
+    family: Family | None = None
 
     @property
     def line(self) -> int:

@@ -143,14 +143,14 @@ class Walk:
         back = at.leave()
         if back is not None:
             return self._moved(state, back)
-        cause = Cause(stop.table, stop.chain.name, policy=stop.chain)
+        cause = Cause(stop.table, stop.chain.name, policy=stop.chain, family=self.kind.family)
         if stop.chain.policy == "DROP":
             return self._dropped(state, stop, cause)
         return self._accepted(state, at, cause)
 
     def _rule(self, state: State, at: Position, stop: Stop, chain: Chain, rule: Rule) -> list[_Step]:
         self.reached.add((stop.table, chain.name, rule.number))
-        cause = Cause(stop.table, chain.name, rule)
+        cause = Cause(stop.table, chain.name, rule, family=self.kind.family)
         view = stop.view.without(self.tainted).when(at.ctstate)
         if view.no_entry and not at.ctstate and any(m.known and asks_new_or_invalid(m) for m in rule.matches):
             if rule.target is not None and rule.target.name == "DROP":

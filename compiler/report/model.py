@@ -106,10 +106,10 @@ def make_report(
         known = _Known(own, plan)
         for table, chain in _on_path(ruleset, own):
             for rule in chain.rules:
-                cause = Cause(table.name, chain.name, rule)
+                cause = Cause(table.name, chain.name, rule, family=ruleset.family)
                 entries.append(known.entry(cause, ruleset.family.value, rule))
             if chain.policy == "DROP":
-                cause = Cause(table.name, chain.name, policy=chain)
+                cause = Cause(table.name, chain.name, policy=chain, family=ruleset.family)
                 entries.append(known.entry(cause, ruleset.family.value, None))
     return Report(tuple(entries), _assumptions(rulesets, host), plan.cut, kept, lifted)
 

@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 
 from xdptables.decisions.model import Drop
+from xdptables.fields import Family
 from xdptables.host.facts import ASSUMPTIONS, PLAIN_HOST, HostFacts, InterfaceFacts, NativeTable
 from xdptables.matches.view import Kind
 from xdptables.pipeline import Compiled, compile_rules
@@ -185,3 +186,9 @@ def test_a_mark_that_comes_from_the_connection_is_read_on_the_way_out(target: st
     c = compile_rules(read_rulesets(Source("rules", text)), HOST)
     assert drops(c, dport=23)
     assert drops(c, Kind.IPV4, dport=23) is not reads
+
+
+def test_the_same_rule_in_both_families_is_counted_twice():
+    text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 23 -j DROP\nCOMMIT\n"
+    both = tuple(r for family in Family for r in read_rulesets(Source(family.value, text), family))
+    assert len(compile_rules(both, HOST).plan.slots) == 4
