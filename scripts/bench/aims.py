@@ -10,13 +10,14 @@ from .contestants import IPTABLES, LIMIT, XDP_FILTER, XDPTABLES
 from .noise import TIE
 from .results import Run
 
-Figure = Callable[[Run], tuple[float, str] | None]
+#: What was reached, and where; or why it was not, in words; None: not measured.
+Figure = Callable[[Run], tuple[float, str] | str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """`figure` gives what was reached, and where. `at_least`: more is better; else less is. `noise`: how
-    far a figure may lie on the wrong side by chance; None: as far as any ratio of two times may."""
+    """`at_least`: more is better; else less is. `noise`: how far a figure may lie on the wrong side by
+    chance; None: as far as any ratio of two times may."""
 
     workload: str
     text: str
@@ -39,6 +40,9 @@ def reached(run: Run) -> Iterator[Reached]:
         found = aim.figure(run)
         if found is None:
             yield Reached(aim, "-", "not measured")
+            continue
+        if isinstance(found, str):
+            yield Reached(aim, found, "missed")
             continue
         value, where = found
         good = value >= aim.bound if aim.at_least else value <= aim.bound
@@ -73,16 +77,26 @@ def _only(size: int) -> Callable[[Run], list[int]]:
     return lambda _: [size]
 
 
-def _own_cost(run: Run) -> tuple[float, str] | None:
-    found = run.get("mixed", 10_000, XDPTABLES)
-    return (found.own_ns, "") if found and found.own_ns is not None else None
-
-
-def _own_growth(run: Run) -> tuple[float, str] | None:
-    small, large = (run.get("mixed", size, XDPTABLES) for size in (100, 10_000))
-    if not small or not large or not small.own_ns or large.own_ns is None:
+def _own(run: Run, size: int) -> float | str | None:
+    """Of a program that does its work: to leave the drops to netfilter costs nothing."""
+    found = run.get("mixed", size, XDPTABLES)
+    if not found or found.own_ns is None:
         return None
-    return large.own_ns / small.own_ns, ""
+    if not found.in_xdp or found.in_xdp < 0.99:
+        return f"{100 * (found.in_xdp or 0):.0f} % of the drops in XDP at {size:,}"
+    return found.own_ns
+
+
+def _own_cost(run: Run) -> tuple[float, str] | str | None:
+    own = _own(run, 10_000)
+    return (own, "") if isinstance(own, float) else own
+
+
+def _own_growth(run: Run) -> tuple[float, str] | str | None:
+    small, large = _own(run, 100), _own(run, 10_000)
+    if isinstance(small, float) and isinstance(large, float):
+        return large / small, ""
+    return next((said for said in (small, large) if isinstance(said, str)), None)
 
 
 def _slowdown(run: Run) -> tuple[float, str] | None:

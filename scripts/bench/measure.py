@@ -17,6 +17,7 @@ from .noise import low, spread
 from .place import Sender
 from .progress import Progress
 from .results import Result, Run
+from .rounds import Samples
 
 ROUNDS, QUICK_ROUNDS = 30, 10
 TEST_RUNS, QUICK_TEST_RUNS = 15, 5
@@ -53,7 +54,7 @@ def measure(sender: Sender, options: Options, progress: Progress) -> Run:
         progress.start("test runs", test_runs)
         own = testrun.run(entries, test_runs, _ORDER_SEED, progress.step)
 
-    timed = [_result(entry, samples[entry.key], own.get(entry.key)) for entry in entries]
+    timed = [_result(e, samples[e.key], own.get(e.key)) for e in entries]
     found = sorted((*timed, *failed, *wrong), key=_order)
     return Run(tuple(found), results.this_machine(), options.quick, time.monotonic() - begin)
 
@@ -119,14 +120,17 @@ def _judged(
     return right, wrong
 
 
-def _result(entry: Entry, samples: rounds.Samples, own_ns: float | None) -> Result:
+def _result(entry: Entry, samples: Samples, own_ns: float | None) -> Result:
     failure = rounds.wrong(entry, samples)
     if failure:
         return Result(*entry.key, failure=failure, wrong=True)
-    if not samples.nanoseconds:
+    times, to_drop = samples.nanoseconds, samples.received * (1 - entry.case.share)
+    if not times:
         return Result(*entry.key, failure=f"the wire lost frames in all {samples.lossy} rounds")
-    times = samples.nanoseconds
-    return Result(*entry.key, low(times), own_ns, entry.setup, spread(times), len(times), note=entry.note)
+    return Result(
+        *entry.key, ns=low(times), own_ns=own_ns, setup=entry.setup, spread=spread(times),
+        rounds=len(times), note=entry.note, in_xdp=samples.in_xdp / to_drop if to_drop else None,
+    )  # fmt: skip
 
 
 def _order(result: Result) -> tuple[int, int, int]:

@@ -166,6 +166,10 @@ class Place:
         listed = self.run("nft", "list", "counter", "inet", "bench_sink", "accepted")
         return int(listed.split("packets")[1].split()[0])
 
+    def dropped_in_xdp(self) -> int:
+        counters = self.run("ethtool", "-S", self.dev)
+        return sum(int(line.split(":")[1]) for line in counters.splitlines() if "_xdp_drops:" in line)
+
     def busy(self) -> int:
         """CPU time of the receiving thread so far, in nanoseconds. Exact while the thread sleeps."""
         return int(Path(f"/proc/{self._thread}/schedstat").read_text().split()[0])
@@ -213,5 +217,6 @@ def command(*words: str, text: str | None = None, timeout: float | None = None) 
         raise UserError(f"{name} took more than {timeout:.0f} s") from e
     if done.returncode:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        raise UserError(f"{name}: {' '.join(said[:2]) or 'failed without a word'}")
+        told = said[-1:] if said and said[0].startswith("Traceback") else said[:2]
+        raise UserError(f"{name}: {' '.join(told) or 'failed without a word'}")
     return done.stdout

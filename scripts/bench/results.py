@@ -16,7 +16,7 @@ class Result:
 
     `own_ns`: the program alone, over an empty one, by BPF_PROG_TEST_RUN. `spread`: how far the median of the
     rounds lies above `ns`. `failure`: why there are no figures; `wrong`: it gave a packet the wrong fate.
-    `note`: what its own tools said that one should know.
+    `note`: what its own tools said that one should know. `in_xdp`: the share of the drops that XDP did.
     """
 
     workload: str
@@ -30,6 +30,7 @@ class Result:
     failure: str = ""
     wrong: bool = False
     note: str = ""
+    in_xdp: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,17 @@ _SOME = 3
 
 @dataclass(slots=True)
 class Samples:
-    """Nanoseconds a packet, one figure a round. `lossy`: rounds without one, as the wire lost frames."""
+    """Nanoseconds a packet, one figure a round. `lossy`: rounds without one, as the wire lost frames.
+
+    Packets of all rounds: `sent`, `received` by the device, `accepted` by all rules, dropped `in_xdp`.
+    """
 
     nanoseconds: list[float] = field(default_factory=list)
     lossy: int = 0
     sent: int = 0
     received: int = 0
     accepted: int = 0
+    in_xdp: int = 0
 
 
 def run(
@@ -36,7 +40,9 @@ def run(
     progress: Callable[[], None],
 ) -> dict[tuple[str, int, str], Samples]:
     samples = {entry.key: Samples() for entry in entries}
-    before = {entry.key: entry.place.accepted() for entry in entries}
+    for entry in entries:
+        samples[entry.key].accepted = -entry.place.accepted()
+        samples[entry.key].in_xdp = -entry.place.dropped_in_xdp()
     pass_ns = {}
     for entry in entries:  # only to learn how long a pass takes
         _round(entry, generators[entry.case.family], 1, samples[entry.key])
@@ -53,7 +59,8 @@ def run(
                 _round(entry, generators[entry.case.family], passes, samples[entry.key])
         progress()
     for entry in entries:
-        samples[entry.key].accepted = entry.place.accepted() - before[entry.key]
+        samples[entry.key].accepted += entry.place.accepted()
+        samples[entry.key].in_xdp += entry.place.dropped_in_xdp()
     return samples
 
 

@@ -14,11 +14,12 @@ from .contestants import CONTESTANTS, IPTABLES, LIMIT
 from .results import Result, Run
 
 _STYLES = {"met": "green", "within the noise": "yellow", "missed": "red", "not measured": "dim"}
-_RIGHT = ("M packets/s", "ns", "+-", "of the limit", "x iptables", "program ns", "set up s")
+_RIGHT = ("M packets/s", "ns", "+-", "of the limit", "x iptables", "in XDP", "program ns", "set up s")
 
 _LEGEND = """
 ns: what a packet takes of one core, in device and stack, the sender not counted: the 10th percentile of the
 rounds. +-: how far the median lies above it. Differences under 15 % are ties.
+in XDP: how much of what had to be dropped was dropped there.
 program ns: the XDP program alone, by BPF_PROG_TEST_RUN, over an empty one."""
 
 
@@ -59,12 +60,13 @@ def _case(run: Run, workload: str, size: int) -> Iterator[Table | Text]:
 def _figures(run: Run, r: Result) -> tuple[str, ...]:
     assert r.ns is not None and r.spread is not None
     own = f"{r.own_ns:.0f}" if r.own_ns is not None else ""
+    share = f"{100 * r.in_xdp:.0f} %" if r.in_xdp else ""
     rates = (
         _ratio(run.ns(r.workload, r.size, LIMIT), r.ns),
         _ratio(run.ns(r.workload, r.size, IPTABLES), r.ns),
     )
     return (
-        f"{1000 / r.ns:.2f}", f"{r.ns:,.0f}", f"{100 * r.spread:.0f} %", *rates, own, f"{r.setup:.2f}",
+        f"{1000 / r.ns:.2f}", f"{r.ns:,.0f}", f"{100 * r.spread:.0f} %", *rates, share, own, f"{r.setup:.2f}",
     )  # fmt: skip
 
 

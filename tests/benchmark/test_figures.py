@@ -43,6 +43,18 @@ def test_a_size_without_our_figure_is_no_success() -> None:
     assert first.word == "not measured"
 
 
+@pytest.mark.parametrize(
+    ("in_xdp", "own", "word"),
+    [(1.0, 50.0, "met"), (1.0, 90.0, "missed"), (0.4, 5.0, "missed"), (None, 5.0, "missed")],
+)
+def test_a_program_that_leaves_the_drops_to_netfilter_is_not_cheap(
+    in_xdp: float | None, own: float, word: str
+) -> None:
+    found = Result("mixed", 10_000, "xdptables", 1000, own_ns=own, in_xdp=in_xdp)
+    said = next(r for r in reached(_run(found)) if "60 ns" in r.aim.text)
+    assert said.word == word
+
+
 def test_noise_upwards_changes_little() -> None:
     quiet = [100.0 + n / 10 for n in range(30)]
     noisy = quiet[:15] + [time * 3 for time in quiet[15:]]
