@@ -30,7 +30,7 @@ from judge.traffic import (
     verdicts,
 )
 from netns import NetnsPair
-from pace import seconds
+from pace import SLOW, seconds
 
 pytestmark = pytest.mark.kernel
 
@@ -41,20 +41,21 @@ def test_a_server_goes_on_serving_while_floods_end_in_xdp(variant: str) -> None:
     with firewall(SERVER, variant) as pair:
         seen = "table inet seen { chain early { type filter hook prerouting priority -450; counter; }; }\n"
         pair.run(pair.server, ["nft", "-f", "-"], input=seen)
-        frames = flood(pair, 4000)
+        many = 4000 if SLOW == 1 else 400  # each frame of it, and each connection, takes its time
+        frames = flood(pair, many)
         with (
             serve(pair, pair.server, pair.server.addr4, 8080),
             serve(pair, pair.server, pair.server.addr6, 8080),
             contextlib.ExitStack() as open_,
         ):
-            old = [connected(pair, pair.client, pair.server.addr4, 8080) for _ in range(50)]
+            old = [connected(pair, pair.client, pair.server.addr4, 8080) for _ in range(many // 80)]
             with program(pair):
                 before = reached_prerouting(pair)
                 sender = threading.Thread(target=pair.send_frames, args=(frames,))
                 sender.start()
                 new = [
                     open_.enter_context(connected(pair, pair.client, a, 8080))
-                    for a in [pair.server.addr4, pair.server.addr6] * 50
+                    for a in [pair.server.addr4, pair.server.addr6] * (many // 80)
                 ]
                 assert all(echoes(open_.enter_context(c)) for c in old)
                 assert all(echoes(c) for c in new)
@@ -63,8 +64,8 @@ def test_a_server_goes_on_serving_while_floods_end_in_xdp(variant: str) -> None:
                 through = reached_prerouting(pair) - before
                 # What passes needs no look-up: only what was about to be dropped asked conntrack.
                 assert counted[LOOKUPS] == counted[DROPPED] + counted[KNOWN] + counted[RECENT]
-                assert counted[DROPPED] >= 3990
-                assert through < 2500  # 150 connections' packets, no flood
+                assert counted[DROPPED] >= many - 10
+                assert through < many * 5 // 8  # the connections' packets, no flood
 
 
 @pytest.mark.stock
