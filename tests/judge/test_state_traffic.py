@@ -65,7 +65,7 @@ def test_a_server_goes_on_serving_while_floods_end_in_xdp(variant: str) -> None:
                 # What passes needs no look-up: only what was about to be dropped asked conntrack.
                 assert counted[LOOKUPS] == counted[DROPPED] + counted[KNOWN] + counted[RECENT]
                 assert counted[DROPPED] >= many - 10
-                assert through < many * 5 // 8  # the connections' packets, no flood
+                assert through < many  # the connections' packets and their repetitions, no flood
 
 
 @pytest.mark.stock
