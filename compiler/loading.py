@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.hookpath import reads_merged_fields
+from .emit.engine import AUTOMATIC, EngineRequest
 from .fields import Family
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
@@ -39,7 +40,7 @@ NO_FINDINGS: tuple[Finding, ...] = ()
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asked for. `rules`: None means the live rules. `port_of`: the upper device whose
-    name `-i` sees. `verify`: try the program on frames before it is attached."""
+    name `-i` sees. `verify`: try the program on frames before it is attached. `engine`: of the program."""
 
     ifname: str
     rules: Source | None = None
@@ -51,6 +52,7 @@ class Request:
     disregard: tuple[str, ...] = ()
     verify: bool = True
     budgets: Budgets = NO_BUDGETS
+    engine: EngineRequest = AUTOMATIC
 
     @property
     def source(self) -> str:
@@ -92,7 +94,7 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
     seen = host
     if host.interface.seen_as:
         seen = dataclasses.replace(host, interface=as_master(host.interface))
-    compiled = compile_rules(rulesets, seen, kept, lifted, progress, request.budgets, advise)
+    compiled = compile_rules(rulesets, seen, kept, lifted, progress, request.budgets, advise, request.engine)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
     return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
@@ -139,6 +141,7 @@ def load(
         prepared.compiled.c_text,
         request.ifname,
         dataclasses.replace(prepared.host, ipsets=None),  # the digest stands for them
+        values=prepared.compiled.plan.map_values,
         mode="native"
         if request.mode == "auto" and _merges(prepared.host, prepared.rulesets)
         else request.mode,
@@ -154,6 +157,7 @@ def load(
                 "port_of": request.port_of,
                 "verify": request.verify,
                 "budgets": dataclasses.asdict(request.budgets),
+                "engine": dataclasses.asdict(request.engine),
             },
             "live_rules": prepared.live_rules,
             "compiled_facts": sorted(

@@ -9,6 +9,7 @@ from .decisions import decide
 from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.model import DecisionList
 from .emit import Plan, generate, make_plan
+from .emit.engine import AUTOMATIC, EngineRequest
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings
 from .passes import optimise
@@ -33,6 +34,7 @@ def compile_rules(
     progress: Progress = silent,
     budgets: Budgets = NO_BUDGETS,
     advise: bool = False,
+    engine: EngineRequest = AUTOMATIC,
 ) -> Compiled:
     """At most one ruleset a family. `kept`: the host's findings, less those that were `lifted`.
 
@@ -45,7 +47,7 @@ def compile_rules(
         lists = decide(rulesets, host, kept, progress, budgets)
         progress("planning the program", 0, 0)
         group_drops = all(f.scope is not Scope.NO_GROUP_DROPS for f in kept)
-        plan = make_plan((optimise(d) for d in lists), group_drops)
+        plan = make_plan((optimise(d) for d in lists), group_drops, engine)
         return lists, plan, make_report(rulesets, host, lists, plan, kept, lifted)
 
     lists, plan, report = plan_and_report(rulesets, budgets)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from .collector import no_collection
 from .decisions.budget import Budgets
+from .emit.engine import EngineRequest
 from .fields import Family
 from .host.changes import STALE, changes
 from .host.facts import HostFacts
@@ -60,6 +61,7 @@ def request_of(known: LoadedState) -> Request:
         known.ifname, source, family, asked.get("mode", "auto"), True, known.netns,
         asked.get("port_of", ""), known.disregarded, asked.get("verify", True),
         Budgets(**asked.get("budgets", {})),
+        EngineRequest(**asked.get("engine", {})),
     )  # fmt: skip
 
 

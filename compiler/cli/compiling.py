@@ -13,6 +13,7 @@ from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read
 from ..source import printable
+from .engines import engine_options, engine_request
 from .hosts import host_of
 from .inputs import budgets_of, log_budget_option, read_source, reject_budget_option
 from .output import print_json
@@ -29,13 +30,14 @@ from .progress import progress_bar
 @click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
 @reject_budget_option
 @log_budget_option
+@engine_options
 @click.option("--dry-run", is_flag=True, help="print the C on standard output, the report on standard error")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), help="write the C to this file")
 @click.option("--json", "as_json", is_flag=True, help="the report as JSON")
 def compile_command(
     rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
-    ipset_file: str | None, reject_budget: str, log_budget: str, dry_run: bool, output: str | None,
-    as_json: bool,
+    ipset_file: str | None, reject_budget: str, log_budget: str, engine: str, table_memory: int,
+    dry_run: bool, output: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Compile RULES (iptables-save or ip6tables-save output, - for standard input) and report."""
     host = host_of(assume, host_file, interface, ipset_file)
@@ -43,7 +45,10 @@ def compile_command(
     source = read_source(rules)
     with progress_bar() as progress:
         reading = read(source, Family(family) if family else None, progress=progress)
-        compiled = compile_rules(reading.rulesets, host, progress=progress, budgets=budgets, advise=True)
+        compiled = compile_rules(
+            reading.rulesets, host, progress=progress, budgets=budgets, advise=True,
+            engine=engine_request(engine, table_memory),
+        )  # fmt: skip
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
     if output:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..decisions.model import Accept, Allowance, Decision, DecisionList, Drop, Skip, Undecided
 from ..fields import Family
 from ..matches.view import Kind
+from .engine import Engine
 from .expressions import condition, index_of
 from .plan import Plan
 
 #: How long after a packet has passed its flow is not dropped by a look-up that finds nothing: longer
 #: than a packet stays between XDP and conntrack (docs/semantics.md).
 RECENT_NS = 100_000_000
+#: Counters that are named in the text.
+MOST_SLOTS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +49,28 @@ def generate(plan: Plan) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # C, not HTML; rule texts only come in through `comment`
     )
-    classifiers = {c.name: c for c in (_classifier(d, plan) for d in plan.lists)}
-    families = {
-        family: any(classifiers[k.value].lines for k in Kind if k.family is family and k.value in classifiers)
-        for family in Family
-    }
+    lists = {d.kind: d for d in plan.lists}
+    used = {kind.value for kind, d in lists.items() if d.decisions}
+    families = {family: any(k.family is family for k in Kind if k.value in used) for family in Family}
+    classifiers = {}
+    for kind, d in lists.items():
+        # The lists that look at every packet of a family are called even where they are empty.
+        wanted = bool(d.decisions) or (families[kind.family] and not kind.no_entry)
+        if wanted and plan.engine(kind.family) is Engine.LINEAR:
+            classifiers[kind.value] = _classifier(d, plan)
     return env.get_template("program.c.j2").render(
         classifiers=classifiers,
         kinds=[kind.value for kind in Kind],
         ipv4=families[Family.IPV4],
         ipv6=families[Family.IPV6],
-        gates=any(c.lines for name, c in classifiers.items() if Kind(name).no_entry),
+        used=used,
+        tables=_tables(plan),
+        gates=any(Kind(name).no_entry for name in used),
         window=plan.overtaking,
         recent_ns=RECENT_NS,
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
-        slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots)],
+        slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots[:MOST_SLOTS])],
+        slot_count=len(plan.slots),
         fields=plan.fields,
         group_drops=plan.group_drops,
         budgets=[_bucket(number, budget) for number, budget in enumerate(plan.budgets, 1)],
@@ -82,6 +93,14 @@ def _bucket(number: int, budget: tuple[Allowance, ...]) -> Bucket:
     burst = sum(a.burst for a in budget)
     names = ", ".join(a.name for a in budget)
     return Bucket(number, interval, interval * (burst - 1), comment(names, f"{burst} at once; "))
+
+
+def _tables(plan: Plan) -> dict[str, Any] | None:
+    if plan.tables is None:
+        return None
+    from .tables.csource import template_values  # numpy is loaded only where it is needed
+
+    return template_values(plan.tables)
 
 
 def comment(text: str, before: str = "") -> str:
@@ -128,13 +147,13 @@ def _action(decision: Decision, family: Family, plan: Plan, count: int) -> tuple
     if isinstance(then, Skip):
         return (f"goto {'at_end' if then.to == count else f'at_{then.to}'};",)
     if not isinstance(then, Drop):
-        return ("return XT_PASS;",)
-    local = "XT_LOCAL | " if then.local else ""
-    local += f"XT_BUDGET({plan.budget(then)}) | " if then.budget else ""
+        return (f"return {plan.coder.in_c(then)};",)
     if not decision.split:
-        return (f"return {local}XT_DROP({plan.slot(then.cause)});",)
+        return (f"return {plan.coder.in_c(then)};",)
     owners: list[tuple[int, int, int]] = [(lo, hi, plan.slot(c)) for lo, hi, c in decision.split]
     return (
-        *index_of(decision.split_field, owners, family, lambda slot: f"return {local}XT_DROP({slot});"),
+        *index_of(
+            decision.split_field, owners, family, lambda slot: f"return {plan.coder.in_c(then, slot)};"
+        ),
         "return XT_PASS;",
     )

@@ -1,15 +1,22 @@
-"""Decision lists to a plan: counter slots, which headers to read, and how much fits.
+"""Decision lists to a plan: the engine, counter slots, tables, which headers to read, and how much fits.
 
 The last step that decides anything; what follows only writes it down as C.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from ..decisions.model import Allowance, Cause, Decision, DecisionList, Drop, Skip, Undecided
-from ..fields import FIELDS
+from ..decisions.model import Cause, Decision, DecisionList, Drop, Skip, Undecided
+from ..fields import FIELDS, Family
+from ..passes import for_tables
+from .engine import AUTOMATIC, Choice, Engine, EngineRequest, choose, tests_of
+from .outcome import Budgets, Coder
+
+if TYPE_CHECKING:
+    from .tables import Tables
 
 #: Interval tests in one program of straight code. BCC's branches reach 16 bits, and the verifier walks
 #: every path; what comes after the last test that fits passes.
@@ -23,6 +30,7 @@ class Plan:
     """`slots`: the rule of each counter. `fields`: every field that some decision tests. `budgets`: by
     number - 1.
 
+    `choices`: of each family that has decisions, the engine. `tables`: of those in tables.
     `cut`: how many dropping decisions did not fit and are left to netfilter.
     """
 
@@ -32,7 +40,10 @@ class Plan:
     cut: int = 0
     tests: int = 0
     group_drops: bool = True  # broadcast and multicast frames may be dropped
-    budgets: tuple[tuple[Allowance, ...], ...] = ()
+    budgets: Budgets = ()
+    choices: tuple[Choice, ...] = ()
+    tables: Tables | None = None
+    coder: Coder = field(default_factory=lambda: Coder({}), compare=False, repr=False)
 
     @property
     def drops(self) -> bool:
@@ -50,8 +61,16 @@ class Plan:
             for name in item.when.fields
         )
 
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The choice for each family, for people."""
+        out = [c.text for c in self.choices]
+        if self.tables is not None:
+            out.append(f"the tables take {self.tables.size / (1 << 20):.1f} MiB")
+        return tuple(out)
+
     def slot(self, cause: Cause) -> int:
-        return self.slots.index(cause)
+        return self.coder.slots[cause]
 
     @property
     def on_budget(self) -> frozenset[Cause]:
@@ -66,32 +85,70 @@ class Plan:
 
     def budget(self, then: Drop) -> int:
         """0: none."""
-        return self.budgets.index(then.budget) + 1 if then.budget else 0
+        return self.coder.budget(then)
+
+    def engine(self, family: Family) -> Engine:
+        return next((c.engine for c in self.choices if c.family is family), Engine.LINEAR)
+
+    @property
+    def map_values(self) -> Mapping[str, memoryview]:
+        """Maps of one entry, by name: what is in it. The program is loaded with them as they are."""
+        return {"xt_tables": self.tables.words.data.cast("B")} if self.tables is not None else {}
 
 
-def make_plan(lists: Iterable[DecisionList], group_drops: bool = True) -> Plan:
-    left = MAX_TESTS
-    cut = 0
-    fitted = []
+def make_plan(
+    lists: Iterable[DecisionList],
+    group_drops: bool = True,
+    request: EngineRequest = AUTOMATIC,
+) -> Plan:
     lists = tuple(lists)
     met = dict.fromkeys(t.budget for d in lists for t in _drops(d) if t.budget)
     budgets = tuple(met)[:MAX_BUDGETS]
-    for decisions in lists:
-        decisions = _within(decisions, budgets)
-        shorter, used, lost = _fit(decisions, left)
-        left -= used
+    lists = tuple(_within(d, budgets) for d in lists)
+    choices: list[Choice] = []
+    fitted: list[DecisionList] = []
+    cut, left = 0, MAX_TESTS
+    for family in Family:
+        own = tuple(d for d in lists if d.kind.family is family)
+        if not any(d.decisions for d in own):
+            fitted += own
+            continue
+        choice = choose(family, own, request.engine)
+        choices.append(choice)
+        if choice.engine is Engine.TABLES:
+            fitted += [for_tables(d) for d in own]
+            continue
+        for decisions in own:
+            shorter, used, lost = _fit(decisions, left)
+            left -= used
+            cut += lost
+            fitted.append(shorter)
+    in_tables = {c.family for c in choices if c.engine is Engine.TABLES}
+    tables, numbers = None, _slots(fitted)
+    if in_tables:
+        fitted, tables, numbers, lost = _in_tables(fitted, in_tables, request.table_memory, budgets)
         cut += lost
-        fitted.append(shorter)
-    causes = dict.fromkeys(c for d in fitted for item in d.decisions for c in causes_of(item))
     fields = frozenset(name for d in fitted for item in d.decisions for name in item.when.fields)
-    return Plan(tuple(fitted), tuple(causes), fields, cut, MAX_TESTS - left, group_drops, budgets)
+    order = {d.kind: i for i, d in enumerate(lists)}
+    return Plan(
+        tuple(sorted(fitted, key=lambda d: order[d.kind])),
+        tuple(numbers),
+        fields,
+        cut,
+        MAX_TESTS - left,
+        group_drops,
+        budgets,
+        tuple(choices),
+        tables,
+        Coder(numbers, budgets),
+    )
 
 
 def _drops(decisions: DecisionList) -> Iterator[Drop]:
     return (d.then for d in decisions.decisions if isinstance(d.then, Drop))
 
 
-def _within(decisions: DecisionList, budgets: tuple[tuple[Allowance, ...], ...]) -> DecisionList:
+def _within(decisions: DecisionList, budgets: Budgets) -> DecisionList:
     if all(not t.budget or t.budget in budgets for t in _drops(decisions)):
         return decisions
     why = f"more than {MAX_BUDGETS} budgets"
@@ -104,6 +161,33 @@ def _within(decisions: DecisionList, budgets: tuple[tuple[Allowance, ...], ...])
     return replace(decisions, decisions=items)
 
 
+def _slots(lists: Iterable[DecisionList]) -> dict[Cause, int]:
+    causes = dict.fromkeys(c for d in lists for item in d.decisions for c in causes_of(item))
+    return {cause: slot for slot, cause in enumerate(causes)}
+
+
+def _in_tables(
+    lists: Sequence[DecisionList], families: set[Family], memory: int, budgets: Budgets
+) -> tuple[list[DecisionList], Tables | None, dict[Cause, int], int]:
+    """The longest heads of the lists whose tables fit, found by shortening those that do not."""
+    from .tables import TooLarge, build  # numpy is loaded only where it is needed
+
+    kept, lost = list(lists), 0
+    while True:
+        numbers = _slots(kept)
+        wanted = [d for d in kept if d.kind.family in families]
+        try:
+            tables = build(wanted, Coder(numbers, budgets), memory)
+        except TooLarge as e:
+            part = min(0.9, memory / 8 / e.needed)
+            for i, d in enumerate(kept):
+                if d.kind.family is e.family:
+                    kept[i], less = head(d, int(len(d.decisions) * part))
+                    lost += less
+        else:
+            return kept, tables if tables.families else None, numbers, lost
+
+
 def causes_of(decision: Decision) -> tuple[Cause, ...]:
     """The rules that a decision drops by."""
     if not isinstance(decision.then, Drop):
@@ -113,22 +197,24 @@ def causes_of(decision: Decision) -> tuple[Cause, ...]:
     return (decision.then.cause,)
 
 
-def tests_of(decision: Decision) -> int:
-    """What it costs in straight code: one test an interval, and one a piece of a split."""
-    return sum(len(s.pairs) for _, s in decision.when.sets) + len(decision.split)
+def head(decisions: DecisionList, count: int) -> tuple[DecisionList, int]:
+    """The first `count` decisions, and how many drops are lost. Ending a list early makes every later
+    packet pass: never a wrong drop."""
+    kept = tuple(
+        replace(d, then=Skip(count)) if isinstance(d.then, Skip) and d.then.to > count else d
+        for d in decisions.decisions[:count]
+    )
+    lost = sum(isinstance(d.then, Drop) for d in decisions.decisions[count:])
+    return replace(decisions, decisions=kept), lost
 
 
 def _fit(decisions: DecisionList, room: int) -> tuple[DecisionList, int, int]:
-    """The longest head that fits. Ending a list early makes every later packet pass: never a wrong drop."""
+    """The longest head that fits into so many tests."""
     used = 0
     for at, item in enumerate(decisions.decisions):
         cost = tests_of(item)
         if used + cost > room:
-            kept = tuple(
-                replace(d, then=Skip(at)) if isinstance(d.then, Skip) and d.then.to > at else d
-                for d in decisions.decisions[:at]
-            )
-            lost = sum(isinstance(d.then, Drop) for d in decisions.decisions[at:])
-            return replace(decisions, decisions=kept), used, lost
+            kept, lost = head(decisions, at)
+            return kept, used, lost
         used += cost
     return decisions, used, 0

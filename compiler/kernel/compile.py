@@ -13,23 +13,28 @@ import importlib.resources
 import os
 import platform
 import re
+import struct
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..source import UserError
+from . import syscall
 from .bcc_import import import_bcc
 from .errors import KernelError, last_lines, no_memory
 
 FUNCTION = "xdptables"
+_LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
 
 
 @dataclass(frozen=True)
 class CompiledProgram:
     """Instructions with the descriptors of live maps in them. `maps`: descriptors by name, owned by `bcc`.
 
-    The descriptors close when `bcc` is collected, so keep this value until the program is loaded and filled.
+    The descriptors close with this value, so keep it until the program is loaded and filled.
     """
 
     instructions: bytes = field(repr=False)
@@ -38,8 +43,12 @@ class CompiledProgram:
     bcc: Any = field(repr=False)
 
 
-def compile_program(c_text: str) -> CompiledProgram:
-    """Raises UserError when BCC is missing, KernelError when it refuses the text."""
+def compile_program(c_text: str, values: Mapping[str, memoryview] | None = None) -> CompiledProgram:
+    """`values`: array maps of one entry, by name, with their content. The text declares them with a value of
+    one word, as BCC would write code for each word of a larger one, and defines NAME_BYTES. Those that are
+    not given are zero: no tables, so every packet passes.
+
+    Raises UserError when BCC is missing, KernelError when it refuses the text."""
     bcc = import_bcc()
     said = ""
     try:
@@ -62,9 +71,51 @@ def compile_program(c_text: str) -> CompiledProgram:
     if not size:
         raise KernelError(f"the generated C program has no function {FUNCTION}()")
     instructions = ctypes.string_at(lib.bpf_function_start(module.module, name), size)
-    return CompiledProgram(
-        instructions, lib.bpf_module_license(module.module).decode(), _map_fds(lib, module.module), module
-    )
+    map_fds = _map_fds(lib, module.module)
+    made: dict[str, int] = {}
+    try:
+        for map_name in map_fds:
+            size = re.search(rf"^#define {map_name.upper()}_BYTES (\d+)$", c_text, re.M)
+            if size:
+                content = (values or {}).get(map_name) or memoryview(bytes(int(size[1])))
+                made[map_name] = _made(map_name, content)
+    except BaseException:
+        _close(made)
+        raise
+    instructions = _with_maps(instructions, {map_fds[n]: fd for n, fd in made.items()})
+    license = lib.bpf_module_license(module.module).decode()
+    program = CompiledProgram(instructions, license, {**map_fds, **made}, module)
+    weakref.finalize(program, _close, made)
+    return program
+
+
+def _made(name: str, content: memoryview) -> int:
+    try:
+        return syscall.map_of_one_value(name, content)
+    except OSError as e:
+        raise UserError(
+            f"the kernel has no map for tables of {len(content) >> 10} KiB: {e.strerror}",
+            "--table-memory sets how large they may be (an older kernel has no values above 4 MiB)",
+        ) from e
+
+
+def _close(fds: Mapping[str, int]) -> None:
+    for fd in fds.values():
+        os.close(fd)
+
+
+def _with_maps(instructions: bytes, replaced: Mapping[int, int]) -> bytes:
+    """Other descriptors in the instructions that load a map's address (BPF_LD_IMM64, BPF_PSEUDO_MAP_FD)."""
+    out = bytearray(instructions)
+    at = 0
+    while at < len(out):
+        code, registers, _, value = struct.unpack_from("=BBhi", out, at)
+        if code == _LD_IMM64:
+            if registers >> 4 == _PSEUDO_MAP_FD and value in replaced:
+                struct.pack_into("=i", out, at + 4, replaced[value])
+            at += 8  # it takes two places
+        at += 8
+    return bytes(out)
 
 
 def _raise_if_map_refused(said: str) -> None:

@@ -28,6 +28,7 @@ def load_program(
     ifname: str,
     host: HostFacts,
     *,
+    values: Mapping[str, memoryview] | None = None,
     mode: str = "auto",
     replace: bool = False,
     source: str = "",
@@ -40,8 +41,9 @@ def load_program(
 ) -> LoadedState:
     """Compile, load, fill, pin, attach. On any failure the device keeps what it had.
 
-    `fill` writes maps other than those of the host, given descriptors by name. `slots`: JSON for each
-    counter, shown by the status; `report_json`: kept in the record, which is read often: keep it small.
+    `values`: the tables, see compile_program. `fill` writes maps other than those of the host, given
+    descriptors by name. `slots`: JSON for each counter, shown by the status; `report_json`: kept in the
+    record, which is read often: keep it small.
     `check` is given the program's descriptor too, and raises to refuse it before it is attached.
     Raises UserError for what the user can mend, KernelError for defects of ours.
     """
@@ -50,7 +52,7 @@ def load_program(
     preflight()
     with in_netns(netns):
         _check_device(attach.ifindex_of(ifname), ifname, replace)  # before the work of compiling
-        program = compile_program(c_text)
+        program = compile_program(c_text, values)
         prog_fd, frags = _load(program, host, fill)
         try:
             if check:

@@ -20,7 +20,8 @@ _NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 
 _NUMBER = _NUMBERS.get(platform.machine(), 280)  # arm64, riscv64 and all later ones
 _libc = ctypes.CDLL(None, use_errno=True)
 
-_MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY, _PROG_LOAD, _OBJ_PIN, _OBJ_GET = 1, 2, 3, 4, 5, 6, 7
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 0, 1, 2, 3, 4
+_PROG_LOAD, _OBJ_PIN, _OBJ_GET = 5, 6, 7
 _TEST_RUN, _PROG_BY_ID, _MAP_BY_ID, _INFO, _UPDATE_BATCH = 10, 13, 14, 15, 26
 _BTF_BY_ID, _BTF_NEXT_ID = 19, 23
 _TYPE_XDP, _ATTACH_XDP, _XDP_HAS_FRAGS = 6, 37, 1 << 5
@@ -270,6 +271,22 @@ def obj_pin(fd: int, path: Path) -> None:
 def obj_get(path: Path) -> int:
     name = _bytes(os.fsencode(path) + b"\0")
     return _bpf(_OBJ_GET, struct.pack("=QII", _address(name), 0, 0))
+
+
+def map_of_one_value(name: str, content: memoryview) -> int:
+    """An array of one entry with this content: a program reaches all of it from one pointer.
+
+    Raises OSError: E2BIG where the kernel has no values of that size."""
+    attr = struct.pack("=IIIIIII16s", 2, 4, len(content), 1, 0, 0, 0, name.encode()[:15])
+    fd = _bpf(_MAP_CREATE, attr)
+    try:
+        key = _bytes(bytes(4))
+        value = (ctypes.c_char * len(content)).from_buffer_copy(content)
+        _bpf(_MAP_UPDATE, struct.pack("=IxxxxQQQ", fd, _address(key), _address(value), 0))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def map_lookup(fd: int, key: bytes, value_size: int) -> bytes | None:

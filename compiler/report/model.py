@@ -45,6 +45,7 @@ class Report:
     kept: tuple[Finding, ...] = ()
     lifted: tuple[Finding, ...] = ()
     advice: tuple[str, ...] = ()  # what REJECT and LOG cost, and the ways out
+    engines: tuple[str, ...] = ()  # of each family, and what it is expected to cost
 
     @property
     def dropping(self) -> tuple[Entry, ...]:
@@ -82,6 +83,7 @@ class Report:
             "rules": rows,
             "assumptions": list(self.assumptions),
             "cut": self.cut,
+            "engines": list(self.engines),
             "findings": [
                 {"id": f.id, "scope": f.scope.value, "text": f.text, "way_out": f.way_out} for f in self.kept
             ],
@@ -111,7 +113,7 @@ def make_report(
             if chain.policy == "DROP":
                 cause = Cause(table.name, chain.name, policy=chain, family=ruleset.family)
                 entries.append(known.entry(cause, ruleset.family.value, None))
-    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut, kept, lifted)
+    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut, kept, lifted, engines=plan.described)
 
 
 def _on_path(ruleset: Ruleset, lists: list[DecisionList]) -> list[tuple[Table, Chain]]:

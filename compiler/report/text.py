@@ -50,6 +50,8 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
     for line in report.advice:
         console.print(f"[cyan]{escape(line)}[/cyan]", soft_wrap=True)
+    for line in report.engines:
+        console.print(f"[dim]engine: {line}[/dim]", soft_wrap=True)
     if report.cut:
         text = f"{report.cut} decisions did not fit into the program and are left to netfilter"
         console.print(f"[yellow]{text}[/yellow]")

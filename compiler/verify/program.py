@@ -104,11 +104,13 @@ _JUST_SEEN = "a packet of its flow has just passed"
 
 
 @contextlib.contextmanager
-def loaded(c_text: str, host: HostFacts) -> Iterator[ProgramSubject]:
+def loaded(
+    c_text: str, host: HostFacts, values: Mapping[str, memoryview] | None = None
+) -> Iterator[ProgramSubject]:
     """Compile and load for as long as the block lasts, in a namespace like `host`. Attaches nothing.
 
     Raises UserError (BCC or privileges missing) and KernelError."""
-    program = compile_program(c_text)
+    program = compile_program(c_text, values)
     fd = kfuncs.load(program.instructions, program.license).fd
     try:
         maps.fill(program.maps, host)

@@ -77,7 +77,7 @@ def verify(
     known, wrong = 0, tuple[Disagreement, ...]()
     if in_kernel:
         progress("compiling the program", 0, 0)
-        with loaded(compiled.c_text, host) as subject:
+        with loaded(compiled.c_text, host, compiled.plan.map_values) as subject:
             progress("running the program", 0, 0)
             rulings, differing = _explained(frames, planned, subject.rule(data))
             known, wrong = _with_entries(subject, frames, rulings, rulesets, host)

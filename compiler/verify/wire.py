@@ -86,7 +86,7 @@ def on_the_wire(
     progress("sending without the program", 0, 0)
     came = bare.without_entries(data)
     progress("sending with the program", 0, 0)
-    program = compile_program(compiled.c_text)
+    program = compile_program(compiled.c_text, compiled.plan.map_values)
     with contextlib.ExitStack() as stack:
         stack.enter_context(programmed.pair.enter(programmed.pair.server))
         fd = kfuncs.load(program.instructions, program.license).fd

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from xdptables.emit import plan
+from xdptables.emit.engine import EngineRequest
 from xdptables.host.facts import ASSUMPTIONS
 from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
@@ -24,7 +25,7 @@ EDGE = (Path(__file__).resolve().parents[2] / "examples" / "edge.rules").read_te
 
 def compiled(monkeypatch: pytest.MonkeyPatch, most: int) -> Compiled:
     monkeypatch.setattr(plan, "MAX_TESTS", most)
-    return compile_rules(read_rulesets(Source("edge", EDGE)), HOST)
+    return compile_rules(read_rulesets(Source("edge", EDGE)), HOST, engine=EngineRequest("linear"))
 
 
 @pytest.mark.parametrize("most", range(0, 60, 7))
@@ -62,7 +63,7 @@ def many(kind: str) -> str:
 @pytest.mark.kernel
 @pytest.mark.parametrize("kind", ["addresses", "addresses and ports", "IPv6"])
 def test_the_kernel_takes_a_full_program(kind: str) -> None:
-    done = compile_rules(read_rulesets(Source("many", many(kind))), HOST)
+    done = compile_rules(read_rulesets(Source("many", many(kind))), HOST, engine=EngineRequest("linear"))
     assert len(done.plan.slots) > 400
-    program = compile_program(done.c_text)
+    program = compile_program(done.c_text, done.plan.map_values)
     os.close(kfuncs.load(program.instructions, program.license).fd)

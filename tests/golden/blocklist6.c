@@ -298,6 +298,8 @@ int xdptables(struct xdp_md *ctx)
 
     if ((void *)(eth + 1) > end)
         return xt_count(XT_WHY_ODD, XDP_PASS);
+    u64 bytes = end - data;
+    asm volatile("" : "+r"(bytes)); /* now: a pointer kept for later differs with every path to there */
     u64 *mac = xt_config.lookup(&zero), *flags = xt_config.lookup(&one);
     if (!mac || !flags)
         return xt_count(XT_WHY_ODD, XDP_PASS);
@@ -340,7 +342,7 @@ int xdptables(struct xdp_md *ctx)
     struct xt_counter *n = xt_rules.lookup(&slot);
     if (n) {
         n->packets += 1;
-        n->bytes += end - data;
+        n->bytes += bytes;
     }
     return xt_count(XT_WHY_DROPPED, XDP_DROP);
 }

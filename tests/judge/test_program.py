@@ -52,7 +52,7 @@ def _against_interpreter(
     if only_plan:
         result = compare(rulesets, host, sent, planned, missed=True)
     else:
-        with loaded(compiled.c_text, host) as subject:
+        with loaded(compiled.c_text, host, compiled.plan.map_values) as subject:
             result = compare(rulesets, host, sent, subject.rule(data), missed=True)
     wrong = [f"{d.frame.name}: dropped, yet {d.outcome}; {d.frame.data.hex()}" for d in result.disagreements]
     assert not wrong, "\n".join(wrong[:8])
@@ -89,7 +89,10 @@ def _check(rules: str, variant: Variant, family: Family) -> tuple[int, int]:
         compiled = compile_rules(rulesets, within.facts())
         stamps = _Stamps()
         with within.pair.enter(within.pair.server):
-            load_program(compiled.c_text, IFNAME, within.facts(), mode="native", fill=stamps.keep)
+            load_program(
+                compiled.c_text, IFNAME, within.facts(),
+                values=compiled.plan.map_values, mode="native", fill=stamps.keep,
+            )  # fmt: skip
             try:
                 got = within.without_entries(data, stamps.forget)
             finally:

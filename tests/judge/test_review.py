@@ -73,7 +73,7 @@ def _run(
         compiled = compile_rules(read_rulesets(Source("saved", bench.saved(variant, Family.IPV4))), host)
         with bench.pair.enter(bench.pair.server):
             if programmed:
-                load_program(compiled.c_text, IFNAME, host, mode="native")
+                load_program(compiled.c_text, IFNAME, host, values=compiled.plan.map_values, mode="native")
             try:
                 return act(bench)
             finally:

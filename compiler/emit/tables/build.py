@@ -1,0 +1,242 @@
+"""Decision lists of one family to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ...decisions.model import Decision, DecisionList, Drop, Skip
+from ...fields import FIELDS, Family
+from ..outcome import PASS, Coder
+from .classes import FieldClasses, field_classes
+from .dimensions import group_rows, grouped, limits
+from .model import (
+    CODE,
+    SKIP,
+    SLOT_AT,
+    SPLIT,
+    SPLIT_AT,
+    SPLIT_FIELD_AT,
+    Dimension,
+    FamilyTables,
+    FieldTable,
+    Search,
+    Tables,
+    Words,
+)  # fmt: skip
+from .order import Order, in_words
+from .owners import Owners, owners
+from .pool import Pool, TooLarge
+from .search import narrow_search, wide_search
+from .vectors import place
+
+#: A row has two levels of summaries at most, of 64 bits each.
+MAX_WORDS = 64 * 64
+#: Rounds of a look-up, at most. Instructions that the verifier may walk for all of them, of the million that
+#: it has; how often it walks one round.
+MAX_ROUNDS, VERIFIED, WALKS = 160, 600_000, 11
+#: Fields up to this width are looked up in an array of all their values.
+DIRECT_BITS = 16
+
+
+def build(lists: Iterable[DecisionList], coder: Coder, most: int) -> Tables:
+    """Tables for all `lists`, in at most `most` bytes. Raises TooLarge."""
+    pool = Pool(_power_of_two_within(most // 8))
+    lists = tuple(lists)
+    families = []
+    for family in Family:
+        own = [d for d in lists if d.kind.family is family and d.decisions]
+        if own:
+            try:
+                families.append(_Build(family, own, coder, pool).run())
+            except TooLarge as e:
+                e.family = family
+                raise
+    calls = sum(1 + any(k.no_entry for k, _, _ in f.starts) for f in families)
+    bounded = tuple(replace(f, rounds=_rounds(f, calls)) for f in families)
+    return Tables(pool.words(), bounded, tuple(pool.sections))
+
+
+def _rounds(family: FamilyTables, calls: int) -> int:
+    """As many as the verifier, which walks each round some times, is sure to finish with."""
+    round_ = 60 + sum(20 if d.dense else 95 for d in family.dimensions)
+    wanted = MAX_ROUNDS if family.levels == 2 or family.skips else 66
+    return min(wanted, VERIFIED // (WALKS * round_ * calls))
+
+
+def _power_of_two_within(words: int) -> int:
+    return 1 << (words.bit_length() - 1) if words > 0 else 0
+
+
+class _Build:
+    def __init__(self, family: Family, lists: Sequence[DecisionList], coder: Coder, pool: Pool) -> None:
+        self.family, self.lists, self.coder, self.pool = family, lists, coder, pool
+        self.decisions: list[Decision] = []
+        for item in lists:
+            base = len(self.decisions)
+            self.decisions += (
+                replace(d, then=Skip(d.then.to + base)) if isinstance(d.then, Skip) else d
+                for d in item.decisions
+            )
+        #: A skip to the end of its list passes; the end is where the next list begins.
+        self.ends = set(np.cumsum([len(d.decisions) for d in lists]).tolist())
+        names = {name for d in self.decisions for name in d.when.fields}
+        names |= {d.split_field for d in self.decisions if d.split_field}
+        self.fields = tuple(sorted(names))
+        self.owners: dict[str, Owners] = {}
+        self.searches: list[Search] = []
+        self.split_fields: set[int] = set()
+
+    def run(self) -> FamilyTables:
+        pool, count = self.pool, len(self.decisions)
+        classes = [
+            field_classes(name, self.decisions, (1 << FIELDS[name].width(self.family)) - 1)
+            for name in self.fields
+        ]
+        # Without any field there is still a row: one class, in which everything holds.
+        groups = grouped(classes, count // 64) or [[field_classes("proto", self.decisions, 255)]]
+        targets = frozenset(d.then.to for d in self.decisions if isinstance(d.then, Skip)) - self.ends
+        order, places = in_words([len(d.decisions) for d in self.lists], targets, limits(groups, count))
+        if order.words > MAX_WORDS:
+            raise TooLarge(pool.most * order.words // MAX_WORDS)
+        levels = 0 if order.words <= 1 else 1 if order.words <= 64 else 2
+        owned = [(c, owners(c, self.decisions, self.coder.slots)) for c in classes if not self._is_direct(c)]
+        self.owners = {c.name: o for c, o in owned if o is not None}
+        dimensions = tuple(self._dimension(g, order, levels) for g in groups)
+        since = pool.used
+        outcomes, info = self._outcomes(order)
+        at = pool.add(outcomes)
+        info_at = pool.add(info) if order.moved else -1
+        pool.section(f"{self.family.value}: what each of {count} decisions answers", since)
+        return FamilyTables(
+            self.family,
+            levels,
+            -(-order.words // 64),
+            dimensions,
+            at,
+            info_at,
+            tuple((d.kind, *p) for d, p in zip(self.lists, places, strict=True)),
+            self.fields,
+            tuple(self.searches),
+            tuple(sorted(self.split_fields)),
+            bool(targets) or any(isinstance(d.then, Skip) for d in self.decisions),
+            count,
+        )
+
+    # -- fields to rows --------------------------------------------------------------------------
+
+    def _dimension(self, group: Sequence[FieldClasses], order: Order, levels: int) -> Dimension:
+        pool = self.pool
+        rows, combinations = group_rows(group, order, len(self.decisions), pool)
+        names = " and ".join(f.name for f in group)
+        since = pool.used
+        placed = place(rows, levels, pool)
+        shape = "whole rows" if placed.dense else "what differs from the default row"
+        pool.section(f"{self.family.value} {names}: {rows.classes} rows, {shape}", since)
+        alone = len(group) == 1 and not self._is_direct(group[0])
+        if alone:
+            table = self._field(group[0], placed.row)
+            return Dimension((table,), -1, placed.dense, placed.default, placed.default_blocks, rows.classes)
+        since = pool.used
+        which = np.arange(rows.classes) if combinations is None else combinations
+        combined = pool.add(placed.row[which])
+        pool.section(f"{self.family.value} {names}: {which.size} combinations to rows", since)
+        tables, stride = [], which.size
+        for field in group:
+            stride //= field.classes
+            numbers = np.arange(field.classes, dtype=np.uint64) * np.uint64(stride)
+            tables.append(self._field(field, numbers))
+        return Dimension(
+            tuple(tables), combined, placed.dense, placed.default, placed.default_blocks, rows.classes
+        )
+
+    def _is_direct(self, field: FieldClasses) -> bool:
+        return FIELDS[field.name].width(self.family) <= DIRECT_BITS
+
+    def _field(self, field: FieldClasses, number: Words) -> FieldTable:
+        """`number`: what is looked up for each class."""
+        owned = self.owners.get(field.name)
+        since = self.pool.used
+        entries = number[field.class_of]
+        if self._is_direct(field):
+            direct, search = self._direct(field, entries), None
+            role = "value to class"
+        else:
+            if owned is not None:
+                entries = entries | owned.slots << np.uint64(SLOT_AT)
+            direct, search = -1, self._search(field.name, field.starts, entries)
+            role = "value to class" + (" and rule" if owned is not None else "")
+        role = f"{self.family.value} {field.name}: {role}, {len(field.starts)} intervals"
+        self.pool.section(f"{role} in {field.classes} classes", since)
+        slots = owned is not None and bool(owned.told)
+        return FieldTable(field.name, direct, search, slots, field.classes, len(field.starts))
+
+    def _direct(self, field: FieldClasses, entries: Words) -> int:
+        bits = FIELDS[field.name].width(self.family)
+        ends = [*field.starts[1:], 1 << bits]
+        lengths = np.array(ends, np.int64) - np.array(field.starts, np.int64)
+        values = np.repeat(entries.astype(np.uint16), lengths)
+        padded = np.zeros(-(-values.size // 4) * 4, np.uint16)
+        padded[: values.size] = values
+        quads = padded.reshape(-1, 4).astype(np.uint64) << np.array([0, 16, 32, 48], np.uint64)
+        return self.pool.add(np.bitwise_or.reduce(quads, axis=1))
+
+    def _search(self, name: str, starts: list[int], entries: Words) -> Search:
+        wide = FIELDS[name].width(self.family) > 64
+        return wide_search(self.pool, starts, entries) if wide else narrow_search(self.pool, starts, entries)
+
+    # -- decisions to outcomes -------------------------------------------------------------------
+
+    def _outcomes(self, order: Order) -> tuple[Words, Words]:
+        outcomes = np.zeros(order.words * 64, np.uint64)
+        for number, at in enumerate(order.position.tolist()):
+            outcomes[at] = self._outcome(number, order)
+        info = np.zeros(order.words * 64, np.uint64)
+        numbers = np.arange(len(self.decisions), dtype=np.uint64)
+        following = order.next_word.astype(np.uint64) << np.uint64(1) | order.last.astype(np.uint64)
+        info[order.position] = numbers << np.uint64(32) | following
+        return outcomes, info
+
+    def _outcome(self, number: int, order: Order) -> int:
+        decision = self.decisions[number]
+        then = decision.then
+        if isinstance(then, Skip):
+            if then.to in self.ends:
+                return CODE << 62 | PASS
+            return SKIP << 62 | int(order.position[then.to])
+        if not isinstance(then, Drop):
+            return CODE << 62 | PASS
+        if not decision.split:
+            return CODE << 62 | self.coder.code(then)
+        field = self.fields.index(decision.split_field)
+        owned = self.owners.get(decision.split_field)
+        own = 0
+        if owned is None or number not in owned.told:
+            own = self._own_search(decision)
+            self.split_fields.add(field)
+        return SPLIT << 62 | field << SPLIT_FIELD_AT | own << SPLIT_AT | self.coder.flags(then)
+
+    def _own_search(self, decision: Decision) -> int:
+        """The word with the entry of a search from the split's field to the code."""
+        assert isinstance(decision.then, Drop)
+        starts, codes = [0], [PASS]
+        for lo, hi, cause in decision.split:
+            if starts[-1] == lo:
+                starts.pop()
+                codes.pop()
+            starts += [lo, hi + 1]
+            codes += [self.coder.code(decision.then, cause), PASS]
+        top = (1 << FIELDS[decision.split_field].width(self.family)) - 1
+        if starts[-1] == top + 1:
+            starts.pop()
+            codes.pop()
+        since = self.pool.used
+        search = self._search(decision.split_field, starts, np.array(codes, np.uint64))
+        self.searches.append(search)
+        at = self.pool.add(np.array([search.entry], np.uint64))
+        self.pool.section(
+            f"{self.family.value} {decision.split_field}: {len(decision.split)} intervals to rules", since
+        )
+        return at

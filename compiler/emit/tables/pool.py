@@ -1,0 +1,57 @@
+"""Words one after the other, while tables are built."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...fields import Family
+from .model import DE_BRUIJN, FIRST_BIT, Section, Words
+
+
+class TooLarge(Exception):
+    """The tables do not fit into what was allowed. `needed`: words, a lower bound. `family`: whose
+    tables are too large."""
+
+    family: Family | None = None
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(f"{needed} words")
+        self.needed = needed
+
+
+class Pool:
+    """Grows at its end; what stands in it stays where it is. The first word is zero and means nothing."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        first_bit = np.zeros(64, np.uint64)
+        for bit in range(64):
+            first_bit[(DE_BRUIJN << bit & (1 << 64) - 1) >> 58] = bit
+        self.parts: list[Words] = [np.zeros(FIRST_BIT, np.uint64), first_bit]
+        self.used = FIRST_BIT + 64
+        self.sections: list[Section] = []
+
+    def reserve(self, words: int) -> None:
+        """Raises TooLarge when so many more do not fit: asked before they are made."""
+        if self.used + words > self.most:
+            raise TooLarge(self.used + words)
+
+    def add(self, words: Words) -> int:
+        """Where they stand now."""
+        self.reserve(words.size)
+        at = self.used
+        self.parts.append(np.ascontiguousarray(words, np.uint64).ravel())
+        self.used += words.size
+        return at
+
+    def section(self, role: str, since: int) -> None:
+        """All that was added from `since` on is for `role`."""
+        if self.used > since:
+            self.sections.append(Section(role, since, self.used - since))
+
+    def words(self) -> Words:
+        size = 1 << (self.used - 1).bit_length()
+        out = np.zeros(size, np.uint64)
+        out[: self.used] = np.concatenate(self.parts)
+        out.flags.writeable = False
+        return out

@@ -1,0 +1,66 @@
+"""Tables answer as the list does: random lists, packets at every bound of them."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emit.random_lists import KINDS, answer, packets, random_list
+from xdptables.decisions.model import DecisionList
+from xdptables.emit.engine import EngineRequest
+from xdptables.emit.plan import Plan, make_plan
+from xdptables.emit.tables import evaluate, order
+from xdptables.fields import FIELDS, Family
+
+FIELD_NAMES = sorted(set(FIELDS) - {"exthdr", "pkttype"})
+SIZES = (1, 5, 30, 60, 300, 1500)
+
+
+def lists_of(r: random.Random, size: int) -> tuple[DecisionList, ...]:
+    family = r.choice(list(Family))
+    fields = r.sample(FIELD_NAMES, r.randint(1, 6))
+    skips = r.choice((0, 0.05))
+    return tuple(
+        random_list(r, kind, r.choice((size, size // 3, 0)), fields, skips) for kind in KINDS[family]
+    )
+
+
+def check(plan: Plan, lists: tuple[DecisionList, ...], r: random.Random, count: int) -> int:
+    """How many of the answers were drops."""
+    drops = 0
+    for packet in packets(r, lists, count):
+        for decisions in lists:
+            wanted = answer(decisions, packet, plan)
+            got = evaluate(plan.tables, decisions.kind, packet) if plan.tables else 0
+            assert got == wanted, (decisions.kind, packet)
+            drops += wanted != 0
+    return drops
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(SIZES))
+def test_tables_answer_as_the_list(seed: int, size: int) -> None:
+    r = random.Random(seed)
+    lists = lists_of(r, size)
+    plan = make_plan(lists, request=EngineRequest("tables"))
+    assert not plan.cut
+    check(plan, lists, r, 60)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_long_lists_in_groups(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions of one list moved apart, with skips between stretches, in both levels of summaries."""
+    monkeypatch.setattr(order, "SHORT", 100)
+    r = random.Random(seed)
+    family = list(Family)[seed % 2]
+    size = (700, 8000)[seed // 2]
+    fields = r.sample(FIELD_NAMES, 3)
+    lists = tuple(random_list(r, k, size // 2, fields, 0.005) for k in KINDS[family])
+    plan = make_plan(lists, request=EngineRequest("tables"))
+    assert plan.tables is not None
+    made = plan.tables.families[0]
+    assert made.order >= 0 and made.skips and made.levels == 1 + seed // 2
+    assert check(plan, lists, r, 150) > 30

@@ -1,0 +1,111 @@
+"""The kernel reads the tables as Python does: whole programs of random lists, judged by verdict and counters.
+
+The answer by the list's own definition is the third, so a class that is wrong in both readers shows too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from collections import Counter
+
+import pytest
+
+from emit.random_lists import answer, packets, random_list
+from xdptables.emit import generate, make_plan
+from xdptables.emit.engine import EngineRequest
+from xdptables.emit.tables import evaluate, order
+from xdptables.fields import Family
+from xdptables.host.facts import ASSUMPTIONS
+from xdptables.kernel import maps, syscall
+from xdptables.kernel.compile import compile_program
+from xdptables.matches.view import Kind
+from xdptables.verify.build import build
+
+pytestmark = pytest.mark.kernel
+
+PLAIN = ASSUMPTIONS["plain"]
+HOST = dataclasses.replace(
+    PLAIN, interface=dataclasses.replace(PLAIN.interface, name="eth0", mac="02:00:00:00:00:0b")
+)
+DROP, SLOT = 1, (1 << 31) - 1
+#: Of a packet that the frame builder writes as it is asked to, in the order of the headers.
+FIELD_NAMES = ("src", "dst", "proto", "sport", "dport", "icmp", "spi", "ttl", "tos", "length", "mac_src")
+TRANSPORTS = (6, 17, 136, 1, 58, 50)
+
+
+def as_frame(family: Family, packet: dict[str, int]) -> tuple[bytes, dict[str, int]]:
+    """A frame, and the fields as the program reads them out of it."""
+    frame = build(family, packet)
+    ip = frame[14:]
+    four = family is Family.IPV4
+    head = 20 if four else 40
+    proto, l4 = (ip[9] if four else ip[6]), ip[head:]
+    seen = {
+        "mac_src": int.from_bytes(frame[6:12]),
+        "proto": proto,
+        "tos": ip[1] if four else int.from_bytes(ip[:2]) >> 4 & 0xFF,
+        "ttl": ip[8] if four else ip[7],
+        "length": int.from_bytes(ip[2:4]) if four else int.from_bytes(ip[4:6]) + 40,
+        "src": int.from_bytes(ip[12:16] if four else ip[8:24]),
+        "dst": int.from_bytes(ip[16:20] if four else ip[24:40]),
+    }
+    if proto in (6, 17, 136):
+        seen |= {"sport": int.from_bytes(l4[:2]), "dport": int.from_bytes(l4[2:4])}
+    elif proto in (1, 58):
+        seen["icmp"] = int.from_bytes(l4[:2])
+    elif proto == 50:
+        seen["spi"] = int.from_bytes(l4[:4])
+    return frame, seen
+
+
+@pytest.mark.parametrize(
+    ("seed", "size", "skips"),
+    [
+        (0, 20, 0.1),
+        (1, 60, 0),
+        (2, 300, 0.03),
+        (3, 300, 0),
+        (14, 3000, 0),
+        (5, 3000, 0.01),
+        (6, 12000, 0),
+        (7, 9000, 0),
+    ],
+)
+def test_the_kernel_answers_as_the_list(
+    seed: int, size: int, skips: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "SHORT", 200)
+    r = random.Random(seed)
+    family = (Family.IPV4, Family.IPV6)[seed % 2]
+    kind = Kind(family.value)
+    fields = (*r.sample(FIELD_NAMES, 4), "src")
+    lists = (random_list(r, kind, size, sorted(set(fields)), skips, local=False),)
+    plan = make_plan(lists, request=EngineRequest("tables"))
+    assert plan.tables is not None and not plan.cut
+    program = compile_program(generate(plan), plan.map_values)
+    fd = syscall.prog_load(program.instructions, program.license).fd
+    try:
+        maps.fill(program.maps, HOST)
+        expected: Counter[int] = Counter()
+        passed = 0
+        for packet in packets(r, lists, 1500):
+            if packet.get("proto") not in TRANSPORTS or r.random() < 0.5:
+                packet["proto"] = r.choice(TRANSPORTS)
+            packet["length"] = min(packet.get("length", 0), 1500)
+            frame, seen = as_frame(family, packet)
+            if seen.get("dport") in (67, 68):
+                continue
+            wanted = answer(lists[0], seen, plan)
+            assert evaluate(plan.tables, kind, seen) == wanted, seen
+            verdict, _, _ = syscall.test_run(fd, frame)
+            assert (verdict == DROP) == (wanted != 0), seen
+            if wanted:
+                expected[(wanted & SLOT) - 1] += 1
+            passed += not wanted
+        counted = maps.read_counters(program.maps).rules
+        assert {i: c.packets for i, c in enumerate(counted) if c.packets} == expected
+        assert expected.total() > 300 or (passed > 300 and len(expected) > 3)
+    finally:
+        os.close(fd)
