@@ -113,7 +113,8 @@ def make_report(
             if chain.policy == "DROP":
                 cause = Cause(table.name, chain.name, policy=chain, family=ruleset.family)
                 entries.append(known.entry(cause, ruleset.family.value, None))
-    return Report(tuple(entries), _assumptions(rulesets, host), plan.cut, kept, lifted, engines=plan.described)
+    assumed = _assumptions(rulesets, host)
+    return Report(tuple(entries), assumed, plan.cut, kept, lifted, engines=plan.described)
 
 
 def _on_path(ruleset: Ruleset, lists: list[DecisionList]) -> list[tuple[Table, Chain]]:
