@@ -1,7 +1,8 @@
 """Which rule of a merged drop each interval of a field belongs to.
 
-Where one merged drop alone covers an interval, the field's own search tells the rule together with the
-class. A merged drop with an interval that it shares with another has a search of its own.
+Where all merged drops that cover an interval name one rule for it, as those of a packet and of its fragments
+do, the field's own search tells the rule together with the class. A merged drop with an interval for which
+another names another rule has a search of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 from ...decisions.model import Cause, Decision
 from .classes import FieldClasses, Ints
 from .model import Words
+
+#: Merged drops that may share an interval.
+MOST_SHARED = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +39,18 @@ def owners(field: FieldClasses, decisions: Sequence[Decision], slots: Mapping[Ca
     array: Ints = np.array(pieces, np.int64)
     first, end, owner, number = array.T
     ends = len(field.starts) + 1
-    covered = np.cumsum(np.bincount(first, minlength=ends) - np.bincount(end, minlength=ends))
-    flips = np.zeros(ends, np.int64)
-    np.bitwise_xor.at(flips, first, owner)
-    np.bitwise_xor.at(flips, end, owner)
-    alone = np.bitwise_xor.accumulate(flips)
-    told = np.where(covered == 1, alone, 0)[:-1].astype(np.uint64)
-    shared_before = np.append(0, np.cumsum(covered > 1))
-    shared = number[shared_before[end] > shared_before[first]]
+
+    def sums(values: Ints) -> Ints:
+        """Of each interval, over the merged drops that cover it; one more at the end, of none."""
+        steps = np.zeros(ends, np.int64)
+        np.add.at(steps, first, values)
+        np.subtract.at(steps, end, values)
+        return np.cumsum(steps)
+
+    covered, total = sums(np.ones_like(owner)), sums(owner)
+    # One rule for all of them: then the mean is each (and the squares of slots stay far below 2^63).
+    one = (covered > 0) & (covered <= MOST_SHARED) & (covered * sums(owner * owner) == total * total)
+    told = np.where(one, total // np.maximum(covered, 1), 0)[:-1].astype(np.uint64)
+    unclear = np.append(0, np.cumsum((covered > 0) & ~one))
+    shared = number[unclear[end] > unclear[first]]
     return Owners(told, frozenset(split) - frozenset(shared.tolist()))
