@@ -23,7 +23,8 @@ test: setup
 fuzz: setup
 	cd tests && ../$(PY) -m fuzz.run --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
-# The tests marked `stock`, on unchanged Debian kernels in a virtual machine. Needs root, 15 minutes for each.
+# The tests marked `stock`, on unchanged Debian kernels in a virtual machine. Needs root, and 15 minutes or more for
+# each where the processor is emulated.
 test-kernels: setup
 	sh scripts/setup.sh $(VENV) kernels
 	for suite in $(KERNELS); do \
