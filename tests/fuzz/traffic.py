@@ -29,7 +29,7 @@ def events(
 ) -> list[Event]:
     """Frames and flows, mixed."""
     queues = [[Event(f)] for f in frames]
-    for number in range(rng.randrange(6, 14)):
+    for number in range(rng.randrange(12, 30)):
         queues.append(_flow(number, rng.choice(families), place, rng))
     for number in range(rng.randrange(6)):
         queues.append(_datagram(number, rng.choice(families), place, rng))
@@ -66,9 +66,25 @@ def _flow(number: int, family: Family, place: Place, rng: random.Random) -> list
         if flags < 0:  # an ICMP error about a packet that the host sent
             made.append(Event(_error(family, inward, place, f"flow {number} error")))
             continue
-        spec = {**inward, "tcp_flags": flags} if kind == "tcp" else inward
+        spec = {**inward, "tcp_flags": flags} if kind == "tcp" else dict(inward)
+        spec |= _passing(rng)
         made.append(_event(family, spec, place, out, f"flow {number} {kind} {flags:#x}"))
     return made
+
+
+def _passing(rng: random.Random) -> Spec:
+    """What may differ among the packets of one flow: where rules go by it, some are dropped and others not."""
+    spec: Spec = {}
+    for name, values in (
+        ("ttl", (1, 63, 65, 255)),
+        ("tos", (0x08, 0x10, 0x28, 0xB8)),
+        ("length", (100, 200, 400)),
+    ):
+        if rng.random() < 0.3:
+            spec[name] = rng.choice(values)
+    if rng.random() < 0.15:
+        spec["mac_src"] = 0x020000000077
+    return spec
 
 
 def _steps(kind: str, rng: random.Random) -> list[tuple[bool, int]]:

@@ -40,7 +40,7 @@ from xdptables.verify.program import ProgramSubject, attached_long_ago
 
 #: The bench reads its sentinels by AF_PACKET.
 DISREGARD = ("packet-sockets*", "unscanned-names*")
-_FRAMES = 260
+_FRAMES = 200
 _PHASES = 6
 PLAN = "plan and interpreter"
 BETWEEN_HOSTS = ("lost with", "gained with", "answers")
