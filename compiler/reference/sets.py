@@ -171,11 +171,12 @@ def _is_port(text: str, end: str, _: bool, sight: Sight) -> Answer:
     number = protocol_number(name)
     if number == 0:
         return NO
-    if packet.fragment:
-        # What a fragment says of its protocol may not be the last word, and its ports are not read.
-        return MAYBE
+    if packet.fragment and packet.family is Family.IPV6:
+        return MAYBE  # what it says of its protocol may not be the last word
     if packet.protocol != number:
         return NO
+    if packet.fragment:
+        return MAYBE  # its ports are not read
     if number in (TCP, UDP, SCTP, UDPLITE):
         if sight.flow_only and number not in (TCP, UDP):
             return MAYBE
@@ -205,9 +206,13 @@ def _is_named(name: str, packet: Packet) -> Answer:
 
 def _is_number(text: str, end: str, _: bool, sight: Sight) -> Answer:
     packet = sight.packet
+    if packet.fragment and packet.family is Family.IPV6:
+        return MAYBE
+    if packet.protocol not in (TCP, UDP):
+        return NO
     if packet.fragment:
         return MAYBE
-    if packet.protocol not in (TCP, UDP) or packet.ports is None:
+    if packet.ports is None:
         return NO
     return known(packet.ports[end != "src"] == int(text))
 

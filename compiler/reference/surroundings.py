@@ -47,7 +47,7 @@ def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) ->
         _after_conntrack(rulesets, host) if conntrack else "",
         _input(host, family),
         _flow(rulesets, host) if conntrack else "",
-        _BOTH_WAYS if any(_reads_state_in_prerouting(r) for r in rulesets) else "",
+        _BOTH_WAYS if any(_reads_state_in_prerouting(r) for r in rulesets if r.family is family) else "",
         NAT_IN_USE if host.nat_entries or any(r.table("nat") for r in rulesets) else "",
         sets.filled(rulesets),
     )
