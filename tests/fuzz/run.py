@@ -141,7 +141,7 @@ def failure(ring: Arena, seed: int, result: Result) -> str:
 
 def as_regression(ring: Arena, seed: int, case: Case) -> str:
     variant = ring.alone.variant.name
-    how = f"forward={case.forward}, strict={case.strict}, real={case.real}"
+    how = f'forward={case.forward}, strict={case.strict}, engine="{case.engine}", real={case.real}'
     lines = [f'    Regression("seed {seed}", Variant.{variant}, {how}, rules=(']
     for rules in case.rulesets:
         lines += [f'        Dump(Family.{rules.family.name}, """', rules.short.rstrip(), '"""),']

@@ -27,6 +27,7 @@ class Regression:
     traffic: tuple[str, ...]
     forward: bool = False
     strict: bool = False
+    engine: str = "auto"
     real: bool = True
 
     @property
@@ -35,7 +36,7 @@ class Regression:
             Event(Frame(f"event {n}", bytes.fromhex(words[1])), words[0] == "out")
             for n, words in enumerate(line.split() for line in self.traffic)
         )
-        return Case(self.rules, events, self.forward, self.strict, self.real)
+        return Case(self.rules, events, self.forward, self.strict, self.engine, self.real)
 
 
 # fmt: off
@@ -93,6 +94,47 @@ COMMIT
 """),
     ), traffic=(
         "in 02000000000b02000000000a86dd6000000000208940fe80000000000000000000000000000020010db80000000000000000000000019c40004f04000000010000000000000000000000000000000000000000000000",
+    )),
+    # A set of ports holds no fragment of a protocol without ports; nor one of UDP where it has none of UDP.
+    Regression("seed 40124", Variant.NFT, real=False, rules=(
+        Dump(Family.IPV4, """
+*mangle
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -m set --match-set bp dst -j SET --add-set x4 src
+-A PREROUTING -j DROP
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a080045000034000120004033d692c0000202c00002013b01000000000100000000000000000000000000000000000000000000000000",
+    )),
+    Regression("seed 40185", Variant.NFT, rules=(
+        Dump(Family.IPV4, """
+*raw
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -m set ! --match-set pn4 dst,dst,src -j DROP
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a080045000024000120004011d6c4c0000202c00002019c40c35000101c390000000000000000",
+    )),
+    # State that ip6tables reads in PREROUTING is not that of an IPv4 flow.
+    Regression("seed 40280", Variant.NFT, real=False, rules=(
+        Dump(Family.IPV4, """
+*mangle
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -j DROP
+COMMIT
+"""),
+        Dump(Family.IPV6, """
+*mangle
+:PREROUTING ACCEPT [0:0]
+:c0 - [0:0]
+-A PREROUTING -j c0
+-A c0 -m conntrack --ctstate DNAT -m comment --comment counts
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a080045000024000100004088f64dc0000202c00002010035c3500010b7cd0000000000000000",
     )),
 )
 # fmt: on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -49,6 +50,7 @@ def test_a_plan_that_drops_too_much_is_found(monkeypatch: pytest.MonkeyPatch, re
     case = Case(
         (Dump(Family.IPV4, rules),),
         (_frame(proto=6, dport=22), _frame(proto=6, dport=23), _frame(proto=17, dport=53)),
+        engine="linear",
         real=real,
     )
     with own_state(), arenas() as arena_of:
@@ -56,8 +58,8 @@ def test_a_plan_that_drops_too_much_is_found(monkeypatch: pytest.MonkeyPatch, re
         assert again(ring, case).wrong == []
         sound = Arena.prepared
 
-        def broken(self: Arena, rulesets: tuple[Rules, ...], forward: bool, strict: bool) -> Prepared:
-            prepared = sound(self, rulesets, forward, strict)
+        def broken(self: Arena, rulesets: tuple[Rules, ...], *how: Any) -> Prepared:
+            prepared = sound(self, rulesets, *how)
             assert isinstance(prepared, Prepared)
             plan = _without_conditions(prepared.compiled.plan)
             compiled = dataclasses.replace(prepared.compiled, plan=plan, c_text=generate(plan))

@@ -73,7 +73,7 @@ def _flow(number: int, family: Family, place: Place, rng: random.Random) -> list
 
 
 def _passing(rng: random.Random) -> Spec:
-    """What may differ among the packets of one flow: where rules go by it, some are dropped and others not."""
+    """What may differ among the packets of one flow: where rules go by it, some are dropped, others not."""
     spec: Spec = {}
     for name, values in (
         ("ttl", (1, 63, 65, 255)),

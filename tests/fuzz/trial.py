@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, fields, replace
 from fuzz.hosts import Host, Seen
 from fuzz.rulesets import Rules, random_rules
 from fuzz.traffic import Event, events
+from xdptables.emit.engine import EngineRequest
 from xdptables.fields import Family
 from xdptables.kernel import pins
 from xdptables.kernel.load import unload_program
@@ -55,6 +56,7 @@ class Case:
     events: tuple[Event, ...]
     forward: bool = False
     strict: bool = False
+    engine: str = "auto"
     real: bool = True
 
 
@@ -113,7 +115,7 @@ class Arena:
     helped: Host
     trials: int = 0
 
-    def prepared(self, rulesets: Sequence[Rules], forward: bool, strict: bool) -> Prepared | str:
+    def prepared(self, rulesets: Sequence[Rules], forward: bool, strict: bool, engine: str) -> Prepared | str:
         """The rules on both, and what the project makes of them. A text where iptables refuses them."""
         for host in (self.alone, self.helped):
             refused = host.restore(rulesets)
@@ -121,7 +123,12 @@ class Arena:
                 return refused
             host.settings(forward, strict)
         request = Request(
-            IFNAME, netns=self.helped.pair.server.ns, replace=True, disregard=DISREGARD, verify=False
+            IFNAME,
+            netns=self.helped.pair.server.ns,
+            replace=True,
+            disregard=DISREGARD,
+            verify=False,
+            engine=EngineRequest(engine),
         )
         return prepare(request)
 
@@ -207,10 +214,10 @@ def make_case(seed: int, rulesets: tuple[Rules, ...], prepared: Prepared) -> Cas
     return Case(rulesets, mixed, *_settings(seed), seed % _REAL == 0)
 
 
-def _settings(seed: int) -> tuple[bool, bool]:
-    """Does the host forward, and is its conntrack strict?"""
+def _settings(seed: int) -> tuple[bool, bool, str]:
+    """Does the host forward, is its conntrack strict, and which engine has the program?"""
     rng = random.Random(f"{seed} settings")
-    return rng.random() < 0.25, rng.random() < 0.2
+    return rng.random() < 0.25, rng.random() < 0.2, rng.choice(("linear", "tables", "tables", "auto"))
 
 
 def trial(arena: Arena, seed: int) -> Result:
@@ -231,7 +238,7 @@ def case_of(arena: Arena, seed: int) -> tuple[Case, Prepared]:
 
 def again(arena: Arena, case: Case) -> Result:
     """For shrinking: the same traffic under other rules."""
-    prepared = arena.prepared(case.rulesets, case.forward, case.strict)
+    prepared = arena.prepared(case.rulesets, case.forward, case.strict, case.engine)
     return Result() if isinstance(prepared, str) else judge(arena, case, prepared)
 
 
@@ -293,7 +300,7 @@ def plan_is_wrong(case: Case, prepared: Prepared) -> bool:
     except InputError:
         return False
     frames = [e.frame for e in case.events if not e.out]
-    compiled = compile_rules(rulesets, prepared.judged)
+    compiled = compile_rules(rulesets, prepared.judged, engine=EngineRequest(case.engine))
     planned = PlanSubject(compiled.plan, prepared.judged).rule([f.data for f in frames])
     return bool(compare(rulesets, prepared.judged, frames, planned).disagreements)
 
