@@ -64,3 +64,25 @@ def test_long_lists_in_groups(seed: int, monkeypatch: pytest.MonkeyPatch) -> Non
     made = plan.tables.families[0]
     assert made.order >= 0 and made.skips and made.levels == 1 + seed // 2
     assert check(plan, lists, r, 150) > 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_does_not_fit_passes_and_is_counted(seed: int) -> None:
+    """Heads of the lists stay in tables; a packet gets their answer, or passes."""
+    r = random.Random(seed)
+    family = list(Family)[seed % 2]
+    lists = tuple(random_list(r, k, 900, ["src", "dst", "sport", "dport"], 0.01) for k in KINDS[family])
+    whole = make_plan(lists, request=EngineRequest("tables"))
+    assert whole.tables is not None
+    for memory in (whole.tables.size // 2, 1 << 16, 1 << 10, 0):
+        plan = make_plan(lists, request=EngineRequest("tables", memory))
+        assert plan.cut > 0
+        assert (plan.tables.size if plan.tables else 0) <= memory
+        for packet in packets(r, lists, 40):
+            for full, kept in zip(lists, plan.lists, strict=True):
+                got = evaluate(plan.tables, kept.kind, packet) if plan.tables else 0
+                wanted = answer(kept, packet, plan)
+                assert got == wanted
+                if got:  # by the same rule as without the limit
+                    rule = whole.slots[(answer(full, packet, whole) & 0xFFFFFF) - 1]
+                    assert plan.slots[(got & 0xFFFFFF) - 1] == rule
