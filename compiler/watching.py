@@ -176,7 +176,7 @@ def _maps_of(known: LoadedState) -> Iterator[dict[str, int]]:
 
 _REFILLED = (
     "local4", "broadcast4", "local6", "forwards4", "forwards6", "mc_forwarding4", "mc_forwarding6",
-    "bc_forwarding",
+    "bc_forwarding", "unclear4", "unclear6", "local_first4", "local_first6",
 )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ class Rules:
     fwmark6: bool
     tos4: bool
     tos6: bool
+    local_first4: bool
     local_first6: bool
 
 
@@ -115,9 +116,9 @@ def _routes(family: int, kind: int, table: int = 0) -> list[_Route]:
 
 
 def rules() -> Rules:
-    marks4, tos4, _ = _rules(socket.AF_INET)
+    marks4, tos4, local_first4 = _rules(socket.AF_INET)
     marks6, tos6, local_first6 = _rules(socket.AF_INET6)
-    return Rules(marks4, marks6, tos4, tos6, local_first6)
+    return Rules(marks4, marks6, tos4, tos6, local_first4, local_first6)
 
 
 def _rules(family: int) -> tuple[bool, bool, bool]:

@@ -32,15 +32,16 @@ _IN_MAPS = frozenset(
         "mc_forwarding4",
         "mc_forwarding6",
         "bc_forwarding",
+        "unclear4",
+        "unclear6",
+        "local_first4",
+        "local_first6",
         "interface.mac",
     ]
 )
 # What only the matches of some rules are compiled from (MatchSpec.facts), or some budgets.
 _OF_SOME = frozenset(
     [
-        "unclear4",
-        "unclear6",
-        "local_first6",
         "ipsec",
         "icmp_ratelimit4",
         "icmp_limited4",

@@ -96,7 +96,9 @@ class HostFacts:
     # kinds in the table "local", and routes of these kinds in other tables.
     unclear4: tuple[str, ...] = ()
     unclear6: tuple[str, ...] = ()
-    local_first6: bool = True  # the first IPv6 routing rule asks the table "local" for every packet
+    # The first routing rule asks the table "local" for every packet.
+    local_first4: bool = True
+    local_first6: bool = True
     forwards4: bool = False  # any conf/*/forwarding
     forwards6: bool = False
     mc_forwarding4: bool = False

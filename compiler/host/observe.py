@@ -81,6 +81,7 @@ def observe(
         local6=local.local6,
         unclear4=local.unclear4,
         unclear6=local.unclear6,
+        local_first4=rules.local_first4,
         local_first6=rules.local_first6,
         forwards4=switches.forwards4,
         forwards6=switches.forwards6,

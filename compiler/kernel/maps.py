@@ -18,12 +18,18 @@ FLAG_MC_FORWARDING4 = 4
 FLAG_MC_FORWARDING6 = 8
 FLAG_BC_FORWARDING = 16
 FLAG_PAUSED = 32
+FLAG_LOCAL_TELLS4 = 64
+FLAG_LOCAL_TELLS6 = 128
 
 LOCAL = 1
 BROADCAST = 2
 
 CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
+HOST4, HOST6 = "xt_host4", "xt_host6"
 ON_BUDGET, SOURCES = "xt_on_budget", "xt_sources"
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ def flags(host: HostFacts) -> int:
         (host.mc_forwarding4, FLAG_MC_FORWARDING4),
         (host.mc_forwarding6, FLAG_MC_FORWARDING6),
         (host.bc_forwarding, FLAG_BC_FORWARDING),
+        (host.local_first4 and not host.unclear4, FLAG_LOCAL_TELLS4),
+        (host.local_first6 and not host.unclear6, FLAG_LOCAL_TELLS6),
     )
     return sum(bit for is_set, bit in pairs if is_set)
 
@@ -60,10 +68,31 @@ def fill(maps: Mapping[str, int], host: HostFacts) -> None:
         for index, value in enumerate((mac, flags(host))):
             syscall.map_update(maps[CONFIG], struct.pack("=I", index), struct.pack("=Q", value))
     # An address in both counts as broadcast, of which fewer packets are dropped.
-    if LOCAL4 in maps:
-        _sync(maps[LOCAL4], LOCAL4, prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST))
-    if LOCAL6 in maps:
-        _sync(maps[LOCAL6], LOCAL6, prefixes(host.local6, LOCAL))
+    local4 = prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST)
+    _fill_local(maps, local4, LOCAL4, HOST4, 32)
+    _fill_local(maps, prefixes(host.local6, LOCAL), LOCAL6, HOST6, 128)
+
+
+def _fill_local(maps: Mapping[str, int], local: dict[Network, int], trie: str, hash_: str, bits: int) -> None:
+    """Single addresses into the hash, if the program has one; all else into the trie."""
+    single = {n: v for n, v in local.items() if n.prefixlen == bits} if hash_ in maps else {}
+    if hash_ in maps:
+        # IPv4 as the program holds it, in host order; IPv6 as on the wire.
+        wanted = {
+            struct.pack("=I", int(n.network_address)) if bits == 32 else n.network_address.packed: v
+            for n, v in single.items()
+        }
+        _sync(maps[hash_], hash_, {key: struct.pack("=I", v) for key, v in wanted.items()})
+    if trie in maps:
+        _sync(maps[trie], trie, trie_entries({n: v for n, v in local.items() if n not in single}))
+
+
+def trie_entries(prefixes: Mapping[Network, int]) -> dict[bytes, bytes]:
+    """Keys and values of an LPM trie."""
+    return {
+        struct.pack("=I", n.prefixlen) + n.network_address.packed: struct.pack("=I", value)
+        for n, value in prefixes.items()
+    }
 
 
 def pause(maps: Mapping[str, int], host: HostFacts) -> None:
@@ -71,13 +100,9 @@ def pause(maps: Mapping[str, int], host: HostFacts) -> None:
     syscall.map_update(maps[CONFIG], struct.pack("=I", 1), struct.pack("=Q", flags(host) | FLAG_PAUSED))
 
 
-def prefixes(cidrs: tuple[str, ...], value: int) -> dict[bytes, bytes]:
-    """Keys and values of an LPM trie, from CIDR text."""
-    networks = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
-    return {
-        struct.pack("=I", network.prefixlen) + network.network_address.packed: struct.pack("=I", value)
-        for network in networks
-    }
+def prefixes(cidrs: tuple[str, ...], value: int) -> dict[Network, int]:
+    """Networks from CIDR text, all with that value."""
+    return {ipaddress.ip_network(cidr, strict=False): value for cidr in cidrs}
 
 
 def _sync(fd: int, name: str, wanted: dict[bytes, bytes]) -> None:

@@ -64,7 +64,7 @@ def in_netns(name_or_path: str | Path | None) -> Iterator[None]:
 def namespaces() -> dict[int, str]:
     """A path to every network namespace that is named or that a visible process lives in, by inode."""
     found: dict[int, str] = {}
-    for path in [*NAMED.glob("*"), *Path("/proc").glob("[0-9]*/ns/net")]:
+    for path in [*NAMED.glob("*"), *_of_processes("ns/net")]:
         with contextlib.suppress(OSError):
             found.setdefault(inode(path), str(path))
     return found
@@ -73,11 +73,16 @@ def namespaces() -> dict[int, str]:
 def is_held_elsewhere(number: int) -> bool:
     """Whether some mount namespace has a name for it: it lives, though nothing here leads there."""
     name = f" net:[{number}] "
-    for path in Path("/proc").glob("[0-9]*/mountinfo"):
+    for path in _of_processes("mountinfo"):
         with contextlib.suppress(OSError):
             if name in path.read_text(errors="replace"):
                 return True
     return False
+
+
+def _of_processes(name: str) -> list[Path]:
+    """That file of every process; some are gone when it is opened. A glob would fail on those."""
+    return [Path("/proc", pid, name) for pid in os.listdir("/proc") if pid.isdecimal()]
 
 
 def _setns(fd: int) -> None:

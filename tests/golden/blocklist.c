@@ -15,6 +15,8 @@
 #define XT_MC_FORWARDING4 4ULL
 #define XT_MC_FORWARDING6 8ULL
 #define XT_BC_FORWARDING 16ULL
+#define XT_LOCAL_TELLS4 64ULL /* what the local routes say holds for every packet */
+#define XT_LOCAL_TELLS6 128ULL
 #define XT_PAUSED 32ULL /* drop nothing */
 
 /* xt_verdicts */
@@ -50,6 +52,7 @@ struct xt_ipv6 {
 } __attribute__((packed));
 
 struct xt_counter { u64 packets, bytes; };
+struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
@@ -62,6 +65,8 @@ BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 6);
 /* slot 3: line 9: -A INPUT -p udp -m multiport --dports 19,123,1900,11211 -j DROP */
 /* slot 4: line 10: -A INPUT -p tcp -m tcp --tcp-flags FIN,SYN,RST,PSH,ACK,URG NONE -j DROP */
 /* slot 5: line 11: -A INPUT -p icmp -m icmp --icmp-type 17 -j DROP */
+BPF_F_TABLE("hash", u32, u32, xt_host4, 65536, BPF_F_NO_PREALLOC);
+BPF_F_TABLE("hash", struct xt_addr6, u32, xt_host6, 65536, BPF_F_NO_PREALLOC);
 BPF_LPM_TRIE(xt_local4, struct xt_lpm4, u32, 65536);
 BPF_LPM_TRIE(xt_local6, struct xt_lpm6, u32, 65536);
 
@@ -208,8 +213,10 @@ static __always_inline int xt_read_ipv4(struct xt_packet *p, void *l3, void *end
         return 0;
     return xt_read_l4(p, l3 + header, end, total - header);
 }
-/* NOT_FWDED covers local, broadcast, multicast and no route at all; FWD_DISABLED an interface that
- * does not forward. Neither alone is proof, so the local routes are asked as well. */
+/* Single addresses are in a hash, prefixes in a trie. Where the first routing rule asks the table "local"
+ * for every packet, and nothing else is in it, that table alone tells; else the FIB is asked as well.
+ * NOT_FWDED covers local, broadcast, multicast and no route at all; FWD_DISABLED an interface that
+ * does not forward. Neither of these alone is proof. */
 static __always_inline int xt_fib_says_here(int answer)
 {
     return answer == 4 || answer == 5;
@@ -221,14 +228,19 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
         return 1;
     if (p->dst >> 28 == 14)
         return !(flags & XT_MC_FORWARDING4);
-    struct xt_lpm4 key = {.prefixlen = 32};
-    key.addr[0] = p->dst >> 24;
-    key.addr[1] = p->dst >> 16;
-    key.addr[2] = p->dst >> 8;
-    key.addr[3] = p->dst;
-    u32 *kind = xt_local4.lookup(&key);
+    u32 dst = p->dst, *kind = xt_host4.lookup(&dst);
+    if (!kind) {
+        struct xt_lpm4 key = {.prefixlen = 32};
+        key.addr[0] = dst >> 24;
+        key.addr[1] = dst >> 16;
+        key.addr[2] = dst >> 8;
+        key.addr[3] = dst;
+        kind = xt_local4.lookup(&key);
+    }
     if (!kind || (*kind == 2 && (flags & XT_BC_FORWARDING)))
         return 0;
+    if (flags & XT_LOCAL_TELLS4)
+        return 1;
     struct bpf_fib_lookup fib = {
         .family = 2, .l4_protocol = p->proto, .tos = p->tos, .ifindex = ctx->ingress_ifindex,
         .sport = bpf_htons(p->sport), .dport = bpf_htons(p->dport),

@@ -123,6 +123,28 @@ def test_forwarded_ipv6_where_only_other_interfaces_forward() -> None:
         assert not local and dropped == 1
 
 
+@pytest.mark.parametrize("family", ["4", "6"])
+def test_a_routing_rule_before_the_local_table_sends_some_elsewhere(family: str) -> None:
+    """An address of which one port belongs to a host behind: the local routes alone can't tell."""
+    with hosts(UDP_DROP) as pair, third(pair) as behind:
+        own, via = (pair.server.addr4, "192.0.2.2") if family == "4" else (pair.server.addr6, "2001:db8::2")
+        sysctl(pair, "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        pair.run(behind, ["ip", "addr", "add", own, "dev", "lo"])
+        for line in (
+            "rule add pref 100 lookup local",
+            f"rule add pref 50 to {own} ipproto udp dport 5000 lookup 77",
+            "rule del pref 0",
+            f"route add {own} via {via} table 77",
+        ):
+            pair.run(pair.server, ["ip", f"-{family}", *line.split()])
+        act = sender(pair, own, 5000)
+        elsewhere, _ = same_with_program(pair, lambda: got_udp(pair, behind, own, 5000, act))
+        assert elsewhere
+        act = sender(pair, own, 5001)
+        here, dropped = same_with_program(pair, lambda: got_udp(pair, pair.server.ns, own, 5001, act))
+        assert not here and dropped == 1
+
+
 def icmp_replies(pair: NetnsPair, frame: bytes) -> list[tuple[int, int]]:
     """Type and code of each ICMP packet that the client gets in half a second."""
     with pair.enter(pair.client), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as receiver:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import program
 import pytest
@@ -98,7 +98,10 @@ def test_host_facts_reach_the_maps(loaded: Loaded) -> None:
 
 def test_each_flag_has_its_bit() -> None:
     names = ("forwards4", "forwards6", "mc_forwarding4", "mc_forwarding6", "bc_forwarding")
-    assert [maps.flags(HostFacts(**{name: True})) for name in names] == [1, 2, 4, 8, 16]
+    plain = HostFacts(local_first4=False, local_first6=False)
+    assert [maps.flags(replace(plain, **{name: True})) for name in names] == [1, 2, 4, 8, 16]
+    assert maps.flags(HostFacts()) == 64 + 128
+    assert maps.flags(HostFacts(unclear4=("192.0.2.0/24",), local_first6=False)) == 0
 
 
 def test_too_many_local_prefixes(loaded: Loaded) -> None:
@@ -117,7 +120,7 @@ def test_batch_update(loaded: Loaded) -> None:
     syscall.map_update_batch(config, keys, [bytes([n] * 8) for n in range(4)])
     assert [syscall.map_lookup(config, key, 8) for key in keys] == [bytes([n] * 8) for n in range(4)]
     local = loaded.compiled.maps[maps.LOCAL4]
-    prefixes = maps.prefixes(("10.0.0.0/8", "0.0.0.0/0"), maps.LOCAL)
+    prefixes = maps.trie_entries(maps.prefixes(("10.0.0.0/8", "0.0.0.0/0"), maps.LOCAL))
     syscall.map_update_batch(local, list(prefixes), list(prefixes.values()))
     assert set(syscall.map_keys(local, 8)) == set(prefixes)
 
