@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..decisions.model import Cause, Decision, DecisionList, Drop, Skip, Undecided
 from ..fields import FIELDS, Family
-from ..passes import for_tables
 from .engine import AUTOMATIC, Choice, Engine, EngineRequest, choose, tests_of
 from .outcome import Budgets, Coder
 
@@ -116,7 +115,7 @@ def make_plan(
         choice = choose(family, own, request.engine)
         choices.append(choice)
         if choice.engine is Engine.TABLES:
-            fitted += [for_tables(d) for d in own]
+            fitted += own
             continue
         for decisions in own:
             shorter, used, lost = _fit(decisions, left)

@@ -24,7 +24,3 @@ def optimise(decisions: DecisionList) -> DecisionList:
     for step in PASSES:
         decisions = step(decisions)
     return decisions
-
-
-def for_tables(decisions: DecisionList) -> DecisionList:
-    return decisions

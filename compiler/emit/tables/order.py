@@ -25,9 +25,9 @@ SHORT = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """`position`: of each decision.
-    `words`: in use. `next_word`, `last`: of each decision, where the search goes on after it was hit, for
-    one with a smaller number, and whether it ends. `moved`: some stretch is not in order."""
+    """`position`: of each decision. `words`: in use. `next_word`, `last`: of each decision, where the search
+    goes on after it was hit, for one with a smaller number, and whether it ends. `moved`: some stretch is not
+    in order."""
 
     position: Ints
     words: int
