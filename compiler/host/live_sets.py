@@ -19,6 +19,7 @@ _ONE_BY_ONE = 16  # sets more than this are read all at once, others of the name
 
 # What changes without the answers of the set changing.
 _LAYOUT = re.compile(r" (?:hashsize \d+|bucketsize \d+|initval \S+)")
+_COMMENT = re.compile(r' comment "[^"\n]*"')  # ipset refuses quotes in one; what it says is no option
 _COUNTERS = re.compile(r" packets \d+ bytes \d+")
 _EXPIRING = re.compile(r"^add .* timeout [1-9](?!.* nomatch).*\n", re.MULTILINE)
 _TIMEOUT = re.compile(r" timeout [1-9]\d*")
@@ -40,6 +41,8 @@ def digest(names: Iterable[str]) -> bytes:
     that take addresses out."""
     text = _save(names) or ""
     text = _LAYOUT.sub("", text)
+    if ' comment "' in text:
+        text = _COMMENT.sub("", text)
     if " timeout " in text:
         text = _TIMEOUT.sub(" timeout 1", _EXPIRING.sub("", text))
     if " packets " in text:

@@ -241,6 +241,20 @@ def test_the_digest_changes_with_what_a_set_matches_and_with_nothing_else() -> N
             seen.add(now())
 
 
+def test_what_a_comment_says_is_no_option() -> None:
+    """An entry whose comment speaks of a timeout went unnoticed when it went."""
+    entry = ["bad", "198.51.100.0/24"]
+    with Bench() as bench:
+        bench.pair.run(bench.pair.server, ["ipset", "create", "bad", "hash:net", "comment"])
+        bench.pair.run(
+            bench.pair.server, ["ipset", "add", *entry, "comment", "sshd timeout 600 packets 1 bytes 2"]
+        )
+        with bench.pair.enter(bench.pair.server):
+            before = digest({"bad"})
+            bench.pair.run(bench.pair.server, ["ipset", "del", *entry])
+            assert digest({"bad"}) != before
+
+
 def test_without_the_sets_nothing_is_certain() -> None:
     sent = packets(FOUR)[:40]
     with Bench() as bench:
