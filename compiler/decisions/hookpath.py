@@ -22,6 +22,7 @@ PATH = (
     ("security", "INPUT"),
 )
 OUTBOUND = frozenset({"OUTPUT", "FORWARD", "POSTROUTING"})
+_BOTH_WAYS = "PREROUTING reads connection state, and a forwarded flow crosses it both ways"
 _NAT_FIRST = "only the first packet of a flow crosses nat, and XDP does not know which is"
 
 
@@ -105,7 +106,7 @@ def hook_path(
     after = _expects(rulesets) if tracked else ""
     after = after or (_outbound(rulesets, host) if in_flow else "")
     inward = _input(ruleset, rulesets, host, kind)
-    both_ways = _prerouting_reads_state(ruleset) if in_flow else ""
+    both_ways = _prerouting_reads_state(ruleset, host) if in_flow else ""
     stops = []
     for table_name, chain_name in PATH:
         table = ruleset.table(table_name)
@@ -143,14 +144,14 @@ def _outbound(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
     return ""
 
 
-def _prerouting_reads_state(ruleset: Ruleset) -> str:
+def _prerouting_reads_state(ruleset: Ruleset, host: HostFacts) -> str:
     """A forwarded flow crosses PREROUTING in both directions: a drop in one changes the state that the
     other shows there. User chains count, whoever calls them."""
     for table in ruleset.tables:
         rules = (r for r in table.rules() if r.chain not in ("INPUT", *OUTBOUND))
         if table.name in ("mangle", "nat") and any(rule_reads_state(r) for r in rules):
-            return "PREROUTING reads connection state, and a forwarded flow crosses it both ways"
-    return ""
+            return _BOTH_WAYS
+    return _BOTH_WAYS if any(t.reads_state_prerouting for t in host.native_tables) else ""
 
 
 def _input(ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind) -> str:

@@ -32,6 +32,7 @@ class NativeTable:
     uses_conntrack: bool = False
     has_nat: bool = False
     reads_state_outbound: bool = False  # OUTPUT, FORWARD or POSTROUTING chains read connection state
+    reads_state_prerouting: bool = False
     # Unless harmless, which drops come after it: "ingress" and "all": every one; "conntrack": those
     # after raw PREROUTING; "input": those in INPUT.
     reach: str = ""

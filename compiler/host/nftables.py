@@ -93,6 +93,7 @@ def _opaque(t: nft_objects.TableId, devices: list[nft_objects.DeviceHook], why: 
         uses_conntrack=True,
         has_nat=True,
         reads_state_outbound=True,
+        reads_state_prerouting=True,
     )
 
 
@@ -127,13 +128,14 @@ def classify(family: str, name: str, table: _Table, devices: list[nft_objects.De
     if any(h.flowtable for h in devices):
         hooks["ingress"] = None
         why["ingress"] = "a flowtable forwards packets before any rule"
-    nat = conntrack = outbound = False
+    nat = conntrack = outbound = prerouting = False
     for base in bases:
         statements = list(_reached(table, base["name"]))
         reads = any(_uses_conntrack(s) for s in statements)
         nats = base.get("type") == "nat" or any(_NAT & s.keys() for s in statements)
         nat, conntrack = nat or nats, conntrack or reads or nats
         outbound = outbound or (reads and base["hook"] in _OUTBOUND)
+        prerouting = prerouting or (reads and base["hook"] == "prerouting")
         bad = next(filter(None, (_why_not(table, s) for s in statements)), "")
         reach = _reach(base) if bad else ""
         if reach:
@@ -144,6 +146,7 @@ def classify(family: str, name: str, table: _Table, devices: list[nft_objects.De
         uses_conntrack=conntrack,
         has_nat=nat,
         reads_state_outbound=outbound,
+        reads_state_prerouting=prerouting,
         reach=first,
         helpers=_helpers(table),
     )

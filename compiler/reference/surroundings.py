@@ -47,7 +47,7 @@ def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) ->
         _after_conntrack(rulesets, host) if conntrack else "",
         _input(host, family),
         _flow(rulesets, host) if conntrack else "",
-        _BOTH_WAYS if any(_reads_state_in_prerouting(r) for r in rulesets if r.family is family) else "",
+        _BOTH_WAYS if _state_in_prerouting(rulesets, host, family) else "",
         NAT_IN_USE if host.nat_entries or any(r.table("nat") for r in rulesets) else "",
         sets.filled(rulesets),
     )
@@ -109,6 +109,12 @@ def _uses_conntrack(ruleset: Ruleset) -> bool:
 
 def _has_helper(ruleset: Ruleset) -> bool:
     return any(r.target is not None and r.target.option("--helper") for r in ruleset.rules())
+
+
+def _state_in_prerouting(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) -> bool:
+    here = (r for r in rulesets if r.family is family)
+    native = any(t.reads_state_prerouting for t in host.native_tables)
+    return native or any(_reads_state_in_prerouting(r) for r in here)
 
 
 def _reads_state_in_prerouting(ruleset: Ruleset) -> bool:

@@ -123,6 +123,12 @@ def test_state_read_on_the_way_out(pair: NetnsPair) -> None:
     assert table.reads_state_outbound and table.harmless
 
 
+def test_state_read_on_the_way_in(pair: NetnsPair) -> None:
+    load(pair, chain("prerouting", -150, "ct state invalid drop"))
+    (table,) = native(pair)
+    assert table.reads_state_prerouting and table.harmless and not table.reads_state_outbound
+
+
 def test_a_helper_object_makes_expectations(pair: NetnsPair) -> None:
     load(
         pair,

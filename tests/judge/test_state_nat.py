@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
@@ -22,6 +23,7 @@ from judge.traffic import (
     serve,
     verdicts,
 )
+from netns import NetnsPair
 
 pytestmark = pytest.mark.kernel
 
@@ -84,3 +86,32 @@ def test_replies_that_come_in_on_another_interface_than_the_flow_went_out() -> N
                 far.sendto(b"answer", whom)  # comes back by the device with the program
                 assert out.recv(100) == b"answer"
             assert verdicts(pair)[KNOWN] >= 20
+
+
+def test_a_native_chain_sees_the_state_of_a_forwarded_flow() -> None:
+    """Answers that mangle drops make the flow ESTABLISHED, on which a later packet of it rests."""
+    mangle = "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p udp -m udp --sport 2000 -j DROP\nCOMMIT\n"
+    native = """table inet other {
+        chain first {
+            type filter hook prerouting priority -140;
+            udp dport 2000 ct state new udp length > 9 drop
+        }
+    }
+    """
+    with NetnsPair() as pair, inner(pair) as behind:
+        pair.run(pair.server, ["iptables-nft-restore"], input=mangle)
+        pair.run(pair.server, ["nft", "-f", "-"], input=native)
+        pair.run(pair.client, ["ip", "route", "add", "192.0.2.0/24", "via", pair.server.addr4])
+        with pair.enter(pair.client):
+            far = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with pair.enter(behind):
+            near = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with far, near, program(pair):
+            far.bind((pair.client.addr4, 2000))
+            far.settimeout(3)
+            near.sendto(b"1", (pair.client.addr4, 2000))
+            _, whom = far.recvfrom(100)
+            far.sendto(b"answer", whom)
+            time.sleep(0.1)
+            near.sendto(b"longer", (pair.client.addr4, 2000))
+            assert far.recv(100) == b"longer"
