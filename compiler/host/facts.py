@@ -75,6 +75,7 @@ class InterfaceFacts:
     tc_ingress: tuple[str, ...] = ()  # tc or tcx ingress programs and filters
     # The master by whose name `-i` sees its packets: what is above the interface then holds for both.
     seen_as: str = ""
+    ethernet: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,18 @@ def _unknown(host: HostFacts) -> Iterator[Finding]:
         yield Finding(f"unknown:{slug}", Scope.STOPS, text or line, "run as root, or lift it if you know")
 
 
+def _not_ethernet(host: HostFacts) -> Iterator[Finding]:
+    """A tunnel's packets begin with the IP header. What comes over lo has crossed OUTPUT already, and brings
+    its mark and its connection along, even to raw."""
+    if not host.interface.ethernet:
+        yield Finding(
+            "not-ethernet",
+            Scope.STOPS,
+            f"{host.interface.name} is no Ethernet device",
+            "load on the device that the packets come in by",
+        )
+
+
 def _foreign_xdp(host: HostFacts) -> Iterator[Finding]:
     """A device runs one XDP program; another's is never replaced."""
     name = host.interface.name
@@ -299,6 +311,7 @@ def _gro(host: HostFacts) -> Iterator[Finding]:
 
 CHECKS: tuple[Check, ...] = (
     _unknown,
+    _not_ethernet,
     _foreign_xdp,
     _uppers,
     _mac_children,

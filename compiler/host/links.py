@@ -12,6 +12,7 @@ _ADDRESS, _IFNAME, _LINK, _MASTER, _LINKINFO, _NETNSID, _XDP, _PROP_LIST, _ALT_I
     *(1, 3, 5, 10, 18, 37, 43, 52, 53),
 )
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND = 1, 2, 4
+_ARPHRD_ETHER = 1
 _MACVLAN_MODE = 1
 _MODES = {8: "passthru", 16: "source"}  # these take frames by more than the child's own MAC
 _XDP_ATTACHED, _XDP_PROG_IDS = 2, (4, 5, 6, 7)
@@ -63,6 +64,7 @@ class Link:
     parent_netnsid: int | None = None
     xdp: tuple[int, ...] = ()
     altnames: tuple[str, ...] = ()
+    ethernet: bool = True  # ARPHRD_ETHER; loopback, tun, WireGuard and the like are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def _link(body: bytes) -> Link:
         parent_netnsid=struct.unpack("=i", a[_NETNSID])[0] if _NETNSID in a else None,
         xdp=tuple(sorted(programs)),
         altnames=tuple(netlink.text(v) for k, v in names if k == _ALT_IFNAME),
+        ethernet=struct.unpack_from("=H", body, 2)[0] == _ARPHRD_ETHER,
     )
 
 

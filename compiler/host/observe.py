@@ -163,6 +163,7 @@ def _interface(
         ifindex=ours.ifindex,
         mac=ours.mac,
         kind=ours.kind,
+        ethernet=ours.ethernet,
         seen_as=upper.name if upper else "",
         uppers=tuple(u for t in ties for u in t.uppers),
         vlan_children=tuple(v for t in ties for v in t.vlan_children),

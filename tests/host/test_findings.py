@@ -22,6 +22,7 @@ def table(reach: str, family: str = "inet") -> HostFacts:
 
 CASES: list[tuple[HostFacts, str, Scope]] = [
     (device(xdp="id 3 (other)"), "foreign-xdp", Scope.STOPS),
+    (device(ethernet=False), "not-ethernet", Scope.STOPS),
     (device(uppers=("bridge:br0",)), "upper:bridge:br0", Scope.STOPS),
     (device(mac_children=("macvlan:a",)), "macvlan", Scope.NO_GROUP_DROPS),
     (device(mac_children=("macvlan/passthru:a",)), "macvlan-passthru", Scope.STOPS),

@@ -15,10 +15,11 @@ import pytest
 
 from netns import End, NetnsPair
 from pace import seconds
-from xdptables.host import bpf
+from xdptables.host import bpf, links
 from xdptables.host.facts import HostFacts
 from xdptables.host.findings import findings
 from xdptables.host.observe import observe
+from xdptables.kernel.errors import KernelError
 from xdptables.kernel.preflight import kernel_version
 from xdptables.source import UserError
 
@@ -44,6 +45,17 @@ def run(pair: NetnsPair, command: str) -> None:
 
 def quiet(pair: NetnsPair) -> None:
     run(pair, "ethtool -K {dev} gro off")
+
+
+def test_devices_that_are_no_ethernet(pair: NetnsPair) -> None:
+    """On lo a packet has the mark and the connection that OUTPUT gave it, and rules on them are not NO."""
+    with contextlib.suppress(KernelError):  # a kernel without tunnels
+        run(pair, "ip link add tun0 type ipip local 192.0.2.1 remote 192.0.2.2")
+    with pair.enter(pair.server):
+        here = [k.name for k in links.links() if k.name in ("lo", "tun0")]
+        assert "lo" in here
+        for name in here:
+            assert "not-ethernet" in ids(observe(name))
 
 
 def test_a_clean_pair(pair: NetnsPair) -> None:
