@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, netns_pair: NetnsPair, tmp_path: Path
     """State and pins of its own, and a program that is compiled once."""
     made = compile.compile_program(program.text())
     with monkeypatch.context() as patch:
-        patch.setattr(load, "compile_program", lambda text: made)
+        patch.setattr(load, "compile_program", lambda *text: made)
         patch.setattr(state, "DIRECTORY", tmp_path / "run")
         patch.setattr(pins, "DIRECTORY", pins.BPFFS / f"xdptables-{netns_pair.tag}")
         yield netns_pair
