@@ -291,7 +291,7 @@ class _Walk:
         if target.name in NAT:
             return undecided("NAT", rule)
         changed = changes(target) if target.known else None
-        if target.name in WRITES_CONNECTION and at.connection in (State.NEW, State.INVALID):
+        if target.name in WRITES_CONNECTION and at.connection in (State.NEW, State.INVALID, State.UNTRACKED):
             changed = frozenset({"mark"})
         if changed is None:
             return undecided(f"{target.name} has an effect, or is unknown", rule)

@@ -136,6 +136,21 @@ COMMIT
     ), traffic=(
         "in 02000000000b02000000000a080045000024000100004088f64dc0000202c00002010035c3500010b7cd0000000000000000",
     )),
+    # An untracked packet has no connection that a mark could be written to.
+    Regression("seed 70111", Variant.LEGACY, engine="linear", real=False, rules=(
+        Dump(Family.IPV6, """
+*raw
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -j CT --notrack
+COMMIT
+*mangle
+:INPUT DROP [0:0]
+-A INPUT -j CONNMARK --save-mark
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a86dd60000000002c004020010db800000000000000000000000220010db80000000000000000000000013c000104000000002b000104000000000600040000000000040001bc0000000000000000500220002eb20000",
+    )),
 )
 # fmt: on
 
