@@ -23,6 +23,8 @@ FLAG_LOCAL_TELLS6 = 128
 
 LOCAL = 1
 BROADCAST = 2
+NEAR = 4  # where they begin in the map of the configuration
+_NONE = (1 << 64) - 1
 
 CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
 HOST4, HOST6 = "xt_host4", "xt_host6"
@@ -65,12 +67,29 @@ def fill(maps: Mapping[str, int], host: HostFacts) -> None:
     """Make the maps say what `host` says; on a running program too: what is gone is deleted first."""
     if CONFIG in maps:
         mac = int(host.interface.mac.replace(":", "") or "0", 16)
-        for index, value in enumerate((mac, flags(host))):
+        values = {0: mac, 1: flags(host)}
+        if syscall.map_info(maps[CONFIG]).max_entries > NEAR:
+            values |= dict(enumerate(near(host), NEAR))
+        for index, value in values.items():
             syscall.map_update(maps[CONFIG], struct.pack("=I", index), struct.pack("=Q", value))
     # An address in both counts as broadcast, of which fewer packets are dropped.
     local4 = prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST)
     _fill_local(maps, local4, LOCAL4, HOST4, 32)
     _fill_local(maps, prefixes(host.local6, LOCAL), LOCAL6, HOST6, 128)
+
+
+def near(host: HostFacts) -> list[int]:
+    """Four addresses of each family that are asked for before any map is: what the program compares with."""
+    broadcasts = _single(host.broadcast4, 32)
+    four = [int(ipaddress.ip_address(a)) for a in _single(host.local4, 32) if a not in broadcasts]
+    six = [int(ipaddress.ip_address(a)) for a in _single(host.local6, 128)]
+    halves = [half for a in six[:4] for half in (a >> 64, a & _NONE)]
+    return [*four[:4], *[_NONE] * (4 - len(four[:4])), *halves, *[_NONE] * (8 - len(halves))]
+
+
+def _single(cidrs: tuple[str, ...], bits: int) -> list[str]:
+    networks = (ipaddress.ip_network(cidr, strict=False) for cidr in cidrs)
+    return [str(n.network_address) for n in networks if n.prefixlen == bits and not n.is_loopback]
 
 
 def _fill_local(maps: Mapping[str, int], local: dict[Network, int], trie: str, hash_: str, bits: int) -> None:

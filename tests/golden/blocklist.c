@@ -56,7 +56,9 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-BPF_ARRAY(xt_config, u64, 4);
+/* 0: our MAC, 1: flags, 2: when the first look-up missed; 4-7: addresses of this host, 8-15: IPv6 ones, in
+ * two halves. All ones where there are none. */
+BPF_ARRAY(xt_config, u64, 16);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 6);
 /* slot 0: line 6: -A INPUT -s 198.51.100.7/32 -j DROP */
@@ -222,12 +224,27 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
+/* The few addresses that most packets are for. */
+static __always_inline int xt_near4(u64 dst)
+{
+#pragma unroll
+    for (u32 i = 4; i < 8; i++) {
+        u32 at = i;
+        u64 *near = xt_config.lookup(&at);
+        if (near && *near == dst)
+            return 1;
+    }
+    return 0;
+}
+
 static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt_packet *p, u64 flags)
 {
     if (p->dst == 0xffffffff)
         return 1;
     if (p->dst >> 28 == 14)
         return !(flags & XT_MC_FORWARDING4);
+    if ((flags & XT_LOCAL_TELLS4) && xt_near4(p->dst))
+        return 1;
     u32 dst = p->dst, *kind = xt_host4.lookup(&dst);
     if (!kind) {
         struct xt_lpm4 key = {.prefixlen = 32};

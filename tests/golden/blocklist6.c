@@ -56,7 +56,9 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-BPF_ARRAY(xt_config, u64, 4);
+/* 0: our MAC, 1: flags, 2: when the first look-up missed; 4-7: addresses of this host, 8-15: IPv6 ones, in
+ * two halves. All ones where there are none. */
+BPF_ARRAY(xt_config, u64, 16);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 6);
 /* slot 0: line 6: -A PREROUTING -s 2001:db8:bad::/48 -j DROP */
@@ -254,10 +256,24 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
+static __always_inline int xt_near6(u64 hi, u64 lo)
+{
+#pragma unroll
+    for (u32 i = 8; i < 16; i += 2) {
+        u32 first = i, second = i + 1;
+        u64 *near_hi = xt_config.lookup(&first), *near_lo = xt_config.lookup(&second);
+        if (near_hi && near_lo && *near_lo == lo && *near_hi == hi)
+            return 1;
+    }
+    return 0;
+}
+
 static __always_inline int xt_delivered_ipv6(struct xdp_md *ctx, const struct xt_packet *p, u64 flags)
 {
     if (p->dst_hi >> 56 == 0xff)
         return !(flags & XT_MC_FORWARDING6);
+    if ((flags & XT_LOCAL_TELLS6) && xt_near6(p->dst_hi, p->dst_lo))
+        return 1;
     struct xt_lpm6 key = {.prefixlen = 128};
     u64 hi = bpf_htonll(p->dst_hi), lo = bpf_htonll(p->dst_lo);
     struct xt_addr6 dst = {.hi = hi, .lo = lo};

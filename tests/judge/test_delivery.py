@@ -145,6 +145,25 @@ def test_a_routing_rule_before_the_local_table_sends_some_elsewhere(family: str)
         assert not here and dropped == 1
 
 
+def test_every_address_of_a_host_with_many() -> None:
+    """The first few are compared with directly, the rest looked up; a neighbour's is neither."""
+    with hosts(UDP_DROP) as pair:
+        server = pair.server
+        more4, more6 = [f"192.0.2.{n}" for n in range(1, 7)], [f"2001:db8::{n}" for n in range(1, 7)]
+        for address in (*more4, *more6):
+            pair.run(server, ["ip", "addr", "add", address, "dev", server.ifname])
+        load(prepare(Request(server.ifname, netns=server.ns)))
+        try:
+            for address in (server.addr4, server.addr6, *more4, *more6):
+                sender(pair, address, 5000)()
+            for address in ("192.0.2.7", "2001:db8::7", "127.0.0.2", "0.0.0.0", "::"):
+                sender(pair, address, 5000)()
+            counted = status(server.ifname, netns_name=server.ns)[0].counters.verdicts
+            assert (counted[0], counted[5]) == (15, 4)  # 127.0.0.0/8 is local as well
+        finally:
+            unload_program(server.ifname, netns=server.ns)
+
+
 def icmp_replies(pair: NetnsPair, frame: bytes) -> list[tuple[int, int]]:
     """Type and code of each ICMP packet that the client gets in half a second."""
     with pair.enter(pair.client), socket.socket(socket.AF_INET, socket.SOCK_RAW, 1) as receiver:
