@@ -38,12 +38,12 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    if options.whole:
+        run.save(SAVED)
     table.show(run, console, aims=options.whole)
     console.print(f"\n{run.machine}; the run took {run.seconds:.0f} s")
     if run.quick:
         console.print("a quick run: its figures are no more than a hint")
-    if options.whole:
-        run.save(SAVED)
     return 1 if any(result.wrong for result in run.results) else 0
 
 

@@ -89,14 +89,16 @@ def _own(run: Run, size: int) -> float | str | None:
 
 def _own_cost(run: Run) -> tuple[float, str] | str | None:
     own = _own(run, 10_000)
-    return (own, "") if isinstance(own, float) else own
+    return own if own is None or isinstance(own, str) else (own, "")
 
 
 def _own_growth(run: Run) -> tuple[float, str] | str | None:
     small, large = _own(run, 100), _own(run, 10_000)
-    if isinstance(small, float) and isinstance(large, float):
-        return large / small, ""
-    return next((said for said in (small, large) if isinstance(said, str)), None)
+    if small is None or isinstance(small, str):
+        return small
+    if large is None or isinstance(large, str):
+        return large
+    return (large / small, "") if small > 0 else None
 
 
 def _slowdown(run: Run) -> tuple[float, str] | None:

@@ -83,4 +83,4 @@ def _run(f: _Fed, prog_fd: int) -> float:
         _, _, nanoseconds = syscall.test_run(
             f.feed.fd, f.entry.case.timed[0], f.entry.place.ifindex, PASSES * COUNT
         )
-    return nanoseconds
+    return float(nanoseconds)

@@ -45,7 +45,7 @@ def test_a_size_without_our_figure_is_no_success() -> None:
 
 @pytest.mark.parametrize(
     ("in_xdp", "own", "word"),
-    [(1.0, 50.0, "met"), (1.0, 90.0, "missed"), (0.4, 5.0, "missed"), (None, 5.0, "missed")],
+    [(1.0, 50, "met"), (1.0, 90.0, "missed"), (0.4, 5.0, "missed"), (None, 5.0, "missed")],
 )
 def test_a_program_that_leaves_the_drops_to_netfilter_is_not_cheap(
     in_xdp: float | None, own: float, word: str
