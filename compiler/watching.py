@@ -77,7 +77,10 @@ def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
             began = _cpu_seconds()
             # The first look comes before the first wait: a change may have come since the load.
             while (known := _one_look(known, kept, say)) is not None:
-                watcher.wait(max(interval, RESTS * (_cpu_seconds() - began)))
+                took = _cpu_seconds() - began
+                if state.read(known.key) != known:  # what it took was not the look, and more may follow
+                    took = 0.0
+                watcher.wait(max(interval, RESTS * took))
                 began = _cpu_seconds()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from scapy.all import IP, UDP, Ether
 
@@ -17,6 +19,30 @@ from xdptables.loading import Request, load, prepare
 pytestmark = pytest.mark.kernel
 
 RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p udp -m udp --dport 9 -j DROP\nCOMMIT\n"
+
+
+def test_what_a_load_takes_is_nothing_to_rest_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes come in rows: the second was followed only after ten times what the first had cost."""
+    waits: list[float] = []
+    clock = iter(range(0, 1000, 5))
+    looks = iter([True, False, None])
+
+    def look(known: state.LoadedState, kept: object, say: object) -> bool:
+        renewed = next(looks)
+        if renewed:
+            state.write(dataclasses.replace(known, since="just now"))
+        return renewed is not None
+
+    monkeypatch.setattr(watching, "_look", look)
+    monkeypatch.setattr(watching, "_cpu_seconds", lambda: next(clock))
+    monkeypatch.setattr(watching.Watcher, "wait", lambda self, seconds: waits.append(seconds))
+    with NetnsPair() as pair:
+        load(prepare(Request(pair.server.ifname, netns=pair.server.ns)))
+        try:
+            watching.watch(pair.server.ifname, pair.server.ns, 2.0, lambda text: None)
+        finally:
+            unload_program(pair.server.ifname, netns=pair.server.ns)
+    assert waits == [2.0, 50.0]
 
 
 def test_nothing_is_dropped_by_rules_that_have_changed(monkeypatch: pytest.MonkeyPatch) -> None:
