@@ -9,7 +9,8 @@ from .decisions.budget import LOGS, SECOND, Budgets, reply_allowance
 from .decisions.model import Cause
 from .fields import Family
 from .host.facts import HostFacts
-from .report.model import Entry, Fate, Report
+from .report.entries import Entry, Fate
+from .report.model import Report
 from .rules.model import Rule, Ruleset
 
 Compile = Callable[[tuple[Ruleset, ...], Budgets], Report]

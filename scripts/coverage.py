@@ -16,7 +16,7 @@ from pathlib import Path
 from xdptables.decisions.budget import NO_BUDGETS, Budgets
 from xdptables.host.facts import ASSUMPTIONS, HostFacts
 from xdptables.pipeline import compile_rules
-from xdptables.report.model import Entry, Fate
+from xdptables.report.entries import Entry, Fate
 from xdptables.rules.reader import read
 from xdptables.source import Source
 

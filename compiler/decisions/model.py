@@ -65,10 +65,12 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Left to netfilter. `why` is for the report; `cause` the rule that makes it so."""
+    """Left to netfilter. `why` is for the report; `cause` the rule that makes it so. `drops`: that rule
+    drops these packets for certain, yet XDP may not."""
 
     why: str
     cause: Cause | None
+    drops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,7 +201,10 @@ class Walk:
         if target.name == "DROP":
             if stop.no_drops:
                 self._note(cause, stop.no_drops)
-                return [_Step(condition.may, Undecided(stop.no_drops, cause)), _Step(EVERYTHING, onward)]
+                certain = _Step(condition.yes, Undecided(stop.no_drops, cause, drops=True))
+                maybe = _Step(condition.may, Undecided(stop.no_drops, cause))
+                steps = [certain, *([] if condition.is_certain else [maybe])] if condition.yes else [maybe]
+                return [*steps, _Step(EVERYTHING, onward)]
             if not condition.is_certain:
                 self._note(cause, "; ".join(condition.why))
             return [_Step(condition.yes, self._dropped(state, stop, cause)), _Step(EVERYTHING, onward)]
@@ -299,7 +302,7 @@ class Walk:
     def _dropped(self, state: State, stop: Stop, cause: Cause) -> State | Outcome:
         if stop.no_drops:
             self._note(cause, stop.no_drops)
-            return Undecided(stop.no_drops, cause)
+            return Undecided(stop.no_drops, cause, drops=True)
         local, after = state.local or stop.input, state.after_conntrack or stop.after_conntrack
         if len(state.worlds) == 1:
             return Drop(cause, local, after, state.budget)

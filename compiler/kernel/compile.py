@@ -6,6 +6,7 @@ the descriptors of the maps already stand, are handed to `syscall.prog_load`.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import errno
@@ -65,6 +66,7 @@ def compile_program(c_text: str, values: Mapping[str, memoryview] | None = None)
             _diagnostics(said),
             "this is a defect of xdptables",
         ) from e
+    atexit.unregister(module.cleanup)
     lib = bcc.lib
     name = FUNCTION.encode()
     size = lib.bpf_function_size(module.module, name)
@@ -85,8 +87,14 @@ def compile_program(c_text: str, values: Mapping[str, memoryview] | None = None)
     instructions = _with_maps(instructions, {map_fds[n]: fd for n, fd in made.items()})
     license = lib.bpf_module_license(module.module).decode()
     program = CompiledProgram(instructions, license, {**map_fds, **made}, module)
-    weakref.finalize(program, _close, made)
+    weakref.finalize(program, _release, module, made)
     return program
+
+
+def _release(module: Any, made: Mapping[str, int]) -> None:
+    """BCC would keep the module, its maps and their descriptors until the process ends."""
+    module.cleanup()
+    _close(made)
 
 
 def _made(name: str, content: memoryview) -> int:

@@ -25,12 +25,14 @@ LOOKED_UP = IntervalSet.of(6, 17)
 Hull = dict[str, IntervalSet]
 
 
-def narrow(decisions: DecisionList, looked_up: bool = False) -> DecisionList:
-    """`looked_up`: of packets that conntrack can be asked about only."""
+def narrow(decisions: DecisionList, protocols: IntervalSet | None = None) -> DecisionList:
+    """`protocols`: of packets of these only."""
+    if decisions.kind.no_entry:
+        protocols = LOOKED_UP
     items = decisions.decisions
     full = {name: IntervalSet.full(f.width(decisions.kind.family)) for name, f in FIELDS.items()}
     hulls: list[Hull | None] = [None] * (len(items) + 1)
-    hulls[0] = {"proto": LOOKED_UP} if decisions.kind.no_entry or looked_up else {}
+    hulls[0] = {} if protocols is None else {"proto": protocols}
     out: list[Decision | None] = []
     for i, decision in enumerate(items):
         hull, hulls[i] = hulls[i], None  # nothing leads back here

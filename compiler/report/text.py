@@ -6,7 +6,8 @@ from rich import markup
 from rich.console import Console
 
 from ..source import printable
-from .model import Fate, Report
+from .entries import Fate
+from .model import Report
 
 STYLE = {
     Fate.OFFLOADED: "green",

@@ -15,7 +15,7 @@ from ..host.facts import HostFacts
 from ..matches.view import Kind
 from ..pipeline import Compiled
 from ..progress import Progress, silent
-from ..report.model import Entry, Fate
+from ..report.entries import Entry, Fate
 from ..rules.model import Rule, Ruleset
 from .compare import compare, judge_of
 from .derive import derive

@@ -11,7 +11,7 @@ from xdptables.fields import Family
 from xdptables.host.facts import ASSUMPTIONS, PLAIN_HOST, HostFacts, InterfaceFacts, NativeTable
 from xdptables.matches.view import Kind
 from xdptables.pipeline import Compiled, compile_rules
-from xdptables.report.model import Fate
+from xdptables.report.entries import Fate
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
 from xdptables.verify.planned import evaluate
@@ -192,3 +192,18 @@ def test_the_same_rule_in_both_families_is_counted_twice():
     text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp -m tcp --dport 23 -j DROP\nCOMMIT\n"
     both = tuple(r for family in Family for r in read_rulesets(Source(family.value, text), family))
     assert len(compile_rules(both, HOST).plan.slots) == 4
+
+
+def test_the_report_tells_of_packets_that_no_look_up_finds_too():
+    c = compiled(
+        "-m conntrack --ctstate INVALID -j DROP", "-p icmp -j DROP", "-A OUTPUT -m state --state NEW"
+    )
+    entry = c.report.dropping[1]
+    assert entry.fate is Fate.LEFT and "outbound chain reads" in entry.why
+    c = compiled("-p tcp -m connlimit --connlimit-above 9 -j ACCEPT", "-p tcp -j DROP", policy="DROP")
+    assert c.report.dropping[0].why.startswith("line 4 may decide its packets first")
+
+
+def test_a_rule_behind_one_that_takes_all_its_packets_is_unreachable_not_too_large():
+    c = compiled("-p tcp -m tcp --tcp-flags SYN SYN -j DROP", "-p tcp --tcp-flags SYN,RST SYN,RST -j DROP")
+    assert [e.fate for e in c.report.entries] == [Fate.OFFLOADED, Fate.UNREACHABLE]

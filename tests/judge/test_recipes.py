@@ -10,7 +10,7 @@ import pytest
 from judge.traffic import DROPPED, connected, echoes, firewall, flood, program, serve, verdicts
 from xdptables.host.facts import PLAIN_HOST
 from xdptables.pipeline import compile_rules
-from xdptables.report.model import Fate
+from xdptables.report.entries import Fate
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
 
