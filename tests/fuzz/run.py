@@ -11,6 +11,7 @@ import dataclasses
 import json
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -50,6 +51,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=sys.maxsize)
     parser.add_argument("--json", help="write the totals to this file as well")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespaces go as well
     print(f"first seed {options.seed}", flush=True)
     counts, seconds = run(options.seed, options.seconds, options.trials)
     print(f"{totals(counts)} in {seconds:.0f} s")
