@@ -14,6 +14,7 @@ _ADDRESS, _IFNAME, _LINK, _MASTER, _LINKINFO, _NETNSID, _XDP, _PROP_LIST, _ALT_I
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND = 1, 2, 4
 _ARPHRD_ETHER = 1
 _MACVLAN_MODE = 1
+_BR_VLAN_FILTERING = 7
 _MODES = {8: "passthru", 16: "source"}  # these take frames by more than the child's own MAC
 _XDP_ATTACHED, _XDP_PROG_IDS = 2, (4, 5, 6, 7)
 
@@ -64,6 +65,7 @@ class Link:
     parent_netnsid: int | None = None
     xdp: tuple[int, ...] = ()
     altnames: tuple[str, ...] = ()
+    vlan_filtering: bool = False  # a bridge that tags what comes in by its ports' VLANs
     ethernet: bool = True  # ARPHRD_ETHER; loopback, tun, WireGuard and the like are none
 
 
@@ -87,8 +89,8 @@ def _link(body: bytes) -> Link:
     info = netlink.attribute_map(a.get(_LINKINFO, b""))
     kind = netlink.text(info.get(_INFO_KIND, b""))
     mode = ""
+    data = netlink.attribute_map(info.get(_INFO_DATA, b""))
     if kind in ("macvlan", "macvtap"):
-        data = netlink.attribute_map(info.get(_INFO_DATA, b""))
         mode = _MODES.get(netlink.u32(data.get(_MACVLAN_MODE)), "")
     xdp = netlink.attribute_map(a.get(_XDP, b""))
     attached = xdp.get(_XDP_ATTACHED, b"\0")[0]
@@ -106,6 +108,7 @@ def _link(body: bytes) -> Link:
         parent_netnsid=struct.unpack("=i", a[_NETNSID])[0] if _NETNSID in a else None,
         xdp=tuple(sorted(programs)),
         altnames=tuple(netlink.text(v) for k, v in names if k == _ALT_IFNAME),
+        vlan_filtering=kind == "bridge" and data.get(_BR_VLAN_FILTERING, b"\0") != b"\0",
         ethernet=struct.unpack_from("=H", body, 2)[0] == _ARPHRD_ETHER,
     )
 

@@ -158,6 +158,10 @@ def _interface(
         active = None
         unknown.append(f"features: the features of {ours.name} cannot be read: {e.strerror}")
     ties = [t for mine, elsewhere in path for t in (mine, elsewhere.ties)]
+    uppers = [u for t in ties for u in t.uppers]
+    if upper and upper.vlan_filtering:
+        # What comes in untagged may be handed up with the tag of its port, and belongs to that device then.
+        uppers += [f"vlan:{v}" for t in ties[2:] for v in t.vlan_children]
     return InterfaceFacts(
         name=ours.name,
         ifindex=ours.ifindex,
@@ -165,7 +169,7 @@ def _interface(
         kind=ours.kind,
         ethernet=ours.ethernet,
         seen_as=upper.name if upper else "",
-        uppers=tuple(u for t in ties for u in t.uppers),
+        uppers=tuple(uppers),
         vlan_children=tuple(v for t in ties for v in t.vlan_children),
         mac_children=tuple(m for t in ties for m in t.mac_children),
         children_complete=elsewhere.complete,

@@ -178,3 +178,19 @@ def test_a_frame_with_its_tag_inside_passes() -> None:
             assert verdicts(pair)[DROPPED] == 1
         finally:
             unload_program(pair.server.ifname, netns=pair.server.ns)
+
+
+def test_a_bridge_that_tags_hands_up_to_its_vlan_devices() -> None:
+    """Untagged frames of a port in VLAN 10 are br0.10's, and rules with -i see that name."""
+    with NetnsPair() as pair:
+        ip(
+            pair,
+            "link add br0 type bridge vlan_filtering 1",
+            "link set {dev} master br0",
+            "link add link br0 name br0.10 type vlan id 10",
+        )
+        interface, found = look(pair, "br0")
+        assert "vlan:br0.10" in interface.uppers and "upper:vlan:br0.10" in found
+        ip(pair, "link set br0 type bridge vlan_filtering 0")
+        interface, found = look(pair, "br0")
+        assert interface.uppers == ("bridge:br0",) and "upper:vlan:br0.10" not in found
