@@ -198,6 +198,19 @@ def _renew(known: LoadedState, say: Say, why: str) -> bool:
     return True
 
 
+def hold_if_outdated(loaded: LoadedState) -> bool:
+    """Whether rules or sets changed while it was made; then it drops nothing until it is made anew."""
+    with in_netns(loaded.netns):
+        live = in_force(all_dumps())
+    known = _settled(loaded.key)
+    if known is None or live == known.report.get("live_rules"):
+        return False
+    with state.lock(), _maps_of(known) as fds:
+        if fds:
+            maps.pause(fds, known.host)
+    return True
+
+
 def off(known: LoadedState, say: Say, why: str) -> bool:
     """Off at once: a wrong pass costs speed only."""
     current = netlink.links(known.ifindex)

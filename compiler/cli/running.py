@@ -24,7 +24,7 @@ from ..report.text import MOST, show
 from ..source import UserError, printable
 from ..verify.model import Comparison
 from ..verify.namespace import NoNamespace
-from ..watching import INTERVAL, start_in_background, to_syslog, watch, watcher_pid
+from ..watching import INTERVAL, hold_if_outdated, start_in_background, to_syslog, watch, watcher_pid
 from .engines import engine_options, engine_request
 from .inputs import budgets_of, log_budget_option, read_source, reject_budget_option
 from .output import print_json
@@ -77,6 +77,9 @@ def load_command(
     results: list[Comparison | NoNamespace] = []
     with progress_bar() as progress:
         state = load(prepared, results.append, progress)
+    if hold_if_outdated(state) and no_watch:
+        unload_program(state.ifname, netns=state.netns)
+        raise UserError("the rules changed while the program was made; it is off again", "load once more")
     if not no_watch and watcher_pid(state.key) is None:
         _start_watcher(state)
     if as_json:

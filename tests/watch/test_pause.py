@@ -77,3 +77,26 @@ def test_nothing_is_dropped_by_rules_that_have_changed(monkeypatch: pytest.Monke
             assert counts()["dropped"] == 4  # of the new program
         finally:
             unload_program(server.ifname, netns=server.ns)
+
+
+def test_rules_that_change_while_a_program_is_made() -> None:
+    with NetnsPair() as pair:
+        server = pair.server
+        pair.run(server, ["iptables-nft-restore"], input=RULES)
+        request = Request(server.ifname, netns=server.ns, verify=False)
+        try:
+            assert not watching.hold_if_outdated(load(prepare(request)))
+            prepared = prepare(dataclasses.replace(request, replace=True))
+            pair.run(server, ["iptables-nft", "-I", "INPUT", "-p", "udp", "-j", "ACCEPT"])
+            assert watching.hold_if_outdated(load(prepared))
+            frame = bytes(
+                Ether(src=pair.client.mac, dst=server.mac)
+                / IP(src=pair.client.addr4, dst=server.addr4)
+                / UDP(sport=1, dport=9)
+            )
+            pair.send_frames([frame] * 3)
+            found = status(server.ifname, netns_name=server.ns)[0].counters.verdicts
+            counts = dict(zip(VERDICTS, found, strict=False))
+            assert (counts["dropped"], counts["rules just changed"]) == (0, 3)
+        finally:
+            unload_program(server.ifname, netns=server.ns)
