@@ -19,6 +19,7 @@ from .host.live_sets import in_force
 from .host.masters import as_master
 from .host.observe import observe
 from .kernel.attach import ifindex_of
+from .kernel.errors import TooComplex
 from .kernel.load import load_program
 from .kernel.netns import in_netns
 from .kernel.state import LoadedState
@@ -34,6 +35,8 @@ from .verify.namespace import NoNamespace
 from .verify.run import quick
 from .verify.show import refuse_disagreements
 
+#: Made so much smaller the largest program does hardly more than pass.
+MOST_HALVINGS = 5
 NO_FINDINGS: tuple[Finding, ...] = ()
 
 
@@ -100,6 +103,26 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
     return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
 
 
+def load_what_fits(
+    request: Request,
+    verified: Callable[[Comparison | NoNamespace], None] = lambda result: None,
+    progress: Progress = silent,
+    advise: bool = False,
+    told: Callable[[Prepared], None] = lambda prepared: None,
+) -> tuple[Prepared, LoadedState]:
+    """Prepare and load; where the kernel's verifier gives up, a program that does less is made. `told` hears
+    of each one before it is loaded."""
+    while True:
+        prepared = prepare(request, progress, advise=advise)
+        told(prepared)
+        try:
+            return prepared, load(prepared, verified, progress)
+        except TooComplex:
+            if request.engine.halvings == MOST_HALVINGS:
+                raise
+            request = dataclasses.replace(request, engine=request.engine.smaller)
+
+
 def load(
     prepared: Prepared,
     verified: Callable[[Comparison | NoNamespace], None] = lambda result: None,
@@ -157,7 +180,7 @@ def load(
                 "port_of": request.port_of,
                 "verify": request.verify,
                 "budgets": dataclasses.asdict(request.budgets),
-                "engine": dataclasses.asdict(request.engine),
+                "engine": dataclasses.asdict(dataclasses.replace(request.engine, halvings=0)),
             },
             "live_rules": prepared.live_rules,
             "compiled_facts": sorted(

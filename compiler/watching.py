@@ -36,7 +36,7 @@ from .kernel.load import unload_program
 from .kernel.netns import in_netns, inode
 from .kernel.settle import settle
 from .kernel.state import LoadedState
-from .loading import Request, load, prepare
+from .loading import Request, load_what_fits
 from .source import InputError, Source, UserError
 
 INTERVAL = 2.0  # seconds between two looks at what sends no events
@@ -191,7 +191,7 @@ def _renew(known: LoadedState, say: Say, why: str) -> bool:
             if fds:
                 maps.pause(fds, known.host)
         with no_collection():
-            load(prepare(dataclasses.replace(request_of(known), netns="")))
+            load_what_fits(dataclasses.replace(request_of(known), netns=""))
     except (UserError, InputError, KernelError, OSError) as e:
         return off(known, say, f"{why}; and it can't be loaded anew: {e}")
     say(f"{known.ifname}: loaded anew: {why}")

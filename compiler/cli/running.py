@@ -19,7 +19,7 @@ from ..kernel.settle import repair
 from ..kernel.state import LoadedState
 from ..kernel.status import Status, list_loaded
 from ..kernel.status import status as read_status
-from ..loading import Request, load, prepare
+from ..loading import Prepared, Request, load_what_fits
 from ..report.text import MOST, show
 from ..source import UserError, printable
 from ..verify.model import Comparison
@@ -69,14 +69,15 @@ def load_command(
         interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard,
         not no_verify, budgets_of(reject_budget, log_budget), engine_request(engine, table_memory),
     )  # fmt: skip
-    with progress_bar() as progress:
-        prepared = prepare(request, progress, advise=True)
     console = Console(stderr=as_json, highlight=False)
-    for pattern in prepared.idle:
-        console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
     results: list[Comparison | NoNamespace] = []
+
+    def tell(prepared: Prepared) -> None:
+        for pattern in prepared.idle:
+            console.print(f"note: --disregard {pattern} lifts nothing", markup=False)
+
     with progress_bar() as progress:
-        state = load(prepared, results.append, progress)
+        prepared, state = load_what_fits(request, results.append, progress, advise=True, told=tell)
     if hold_if_outdated(state) and no_watch:
         unload_program(state.ifname, netns=state.netns)
         raise UserError("the rules changed while the program was made; it is off again", "load once more")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..decisions.model import Decision, DecisionList
@@ -21,10 +21,16 @@ ENGINES = ("auto", *(e.value for e in Engine))
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """What the user asked for. `engine`: one of ENGINES. `table_memory`: bytes."""
+    """What the user asked for. `engine`: one of ENGINES. `table_memory`: bytes. `halvings`: how often the
+    program was too complex for the kernel, and is made with half as many tests or rounds."""
 
     engine: str = "auto"
     table_memory: int = 64 << 20
+    halvings: int = 0
+
+    @property
+    def smaller(self) -> EngineRequest:
+        return replace(self, halvings=self.halvings + 1)
 
 
 AUTOMATIC = EngineRequest()

@@ -42,6 +42,7 @@ class Plan:
     budgets: Budgets = ()
     choices: tuple[Choice, ...] = ()
     tables: Tables | None = None
+    halvings: int = 0  # how often it was too complex for the kernel
     coder: Coder = field(default_factory=lambda: Coder({}), compare=False, repr=False)
 
     @property
@@ -66,6 +67,8 @@ class Plan:
         out = [c.text for c in self.choices]
         if self.tables is not None:
             out.append(f"the tables take {self.tables.size / (1 << 20):.1f} MiB")
+        if self.halvings:
+            out.append(f"made smaller {self.halvings} times for the verifier: more packets pass")
         return tuple(out)
 
     def slot(self, cause: Cause) -> int:
@@ -106,7 +109,8 @@ def make_plan(
     lists = tuple(_within(d, budgets) for d in lists)
     choices: list[Choice] = []
     fitted: list[DecisionList] = []
-    cut, left = 0, MAX_TESTS
+    room = MAX_TESTS >> request.halvings
+    cut, left = 0, room
     for family in Family:
         own = tuple(d for d in lists if d.kind.family is family)
         if not any(d.decisions for d in own):
@@ -125,7 +129,7 @@ def make_plan(
     in_tables = {c.family for c in choices if c.engine is Engine.TABLES}
     tables, numbers = None, _slots(fitted)
     if in_tables:
-        fitted, tables, numbers, lost = _in_tables(fitted, in_tables, request.table_memory, budgets)
+        fitted, tables, numbers, lost = _in_tables(fitted, in_tables, request, budgets)
         cut += lost
     fields = frozenset(name for d in fitted for item in d.decisions for name in item.when.fields)
     order = {d.kind: i for i, d in enumerate(lists)}
@@ -134,11 +138,12 @@ def make_plan(
         tuple(numbers),
         fields,
         cut,
-        MAX_TESTS - left,
+        room - left,
         group_drops,
         budgets,
         tuple(choices),
         tables,
+        request.halvings,
         Coder(numbers, budgets),
     )
 
@@ -166,7 +171,7 @@ def _slots(lists: Iterable[DecisionList]) -> dict[Cause, int]:
 
 
 def _in_tables(
-    lists: Sequence[DecisionList], families: set[Family], memory: int, budgets: Budgets
+    lists: Sequence[DecisionList], families: set[Family], request: EngineRequest, budgets: Budgets
 ) -> tuple[list[DecisionList], Tables | None, dict[Cause, int], int]:
     """The longest heads of the lists whose tables fit, found by shortening those that do not."""
     from .tables import TooLarge, build  # numpy is loaded only where it is needed
@@ -176,9 +181,9 @@ def _in_tables(
         numbers = _slots(kept)
         wanted = [d for d in kept if d.kind.family in families]
         try:
-            tables = build(wanted, Coder(numbers, budgets), memory)
+            tables = build(wanted, Coder(numbers, budgets), request.table_memory, request.halvings)
         except TooLarge as e:
-            part = min(0.9, memory / 8 / e.needed)
+            part = min(0.9, request.table_memory / 8 / e.needed)
             for i, d in enumerate(kept):
                 if d.kind.family is e.family:
                     kept[i], less = head(d, int(len(d.decisions) * part))

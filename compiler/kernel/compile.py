@@ -25,7 +25,7 @@ from typing import Any
 from ..source import UserError
 from . import syscall
 from .bcc_import import import_bcc
-from .errors import KernelError, last_lines, no_memory
+from .errors import KernelError, TooComplex, last_lines, no_memory
 
 FUNCTION = "xdptables"
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
@@ -61,7 +61,8 @@ def compile_program(c_text: str, values: Mapping[str, memoryview] | None = None)
                 said = log()
     except Exception as e:  # BCC raises plain Exception
         _raise_if_map_refused(said + str(e))
-        raise KernelError(
+        kind = TooComplex if "Branch target out of insn range" in said else KernelError
+        raise kind(
             f"the generated C program does not compile: {e}",
             _diagnostics(said),
             "this is a defect of xdptables",

@@ -25,6 +25,10 @@ class KernelError(Exception):
         super().__init__("\n".join(parts))
 
 
+class TooComplex(KernelError):
+    """The verifier, or the compiler, gave up on the size of the program: a smaller one may do."""
+
+
 def last_lines(text: str, count: int = 25) -> str:
     """The end of a log, which is where compilers and the verifier say what is wrong."""
     lines = [line for line in text.splitlines() if line.strip()]

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import KernelError, last_lines, no_memory
+from .errors import KernelError, TooComplex, last_lines, no_memory
 
 _NUMBERS = {"x86_64": 321, "i686": 357, "armv7l": 386, "ppc64le": 361, "s390x": 351}
 _NUMBER = _NUMBERS.get(platform.machine(), 280)  # arm64, riscv64 and all later ones
@@ -100,6 +100,11 @@ def prog_load(
             if e.errno != errno.EINVAL:  # what a kernel that does not know the flag answers
                 break
     assert last is not None
+    if last.errno == errno.E2BIG:  # more instructions or branches than it walks; its log would be as long
+        raise TooComplex(
+            f"the kernel's verifier gives up on a program of {len(instructions) // 8} instructions",
+            hint="this is a defect of xdptables, not of your rules",
+        )
     log = ctypes.create_string_buffer(_LOG_SIZE)
     for flags in wanted:
         try:

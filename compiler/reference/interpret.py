@@ -202,6 +202,8 @@ class _Walk:
     def _why_not_accepted(self, connection: State) -> str:
         if self.packet.fragment:
             return "a fragment is accepted with its datagram, or not at all"
+        if self.packet.tcp_malformed:
+            return "legacy drops it at a rule that reads TCP options"
         return self.around.flow_input if connection.in_a_flow else ""
 
     def _leave(self, at: _State) -> _State | Outcome:

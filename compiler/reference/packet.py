@@ -60,6 +60,14 @@ class Packet:
         return self.l4[13]
 
     @property
+    def tcp_malformed(self) -> bool:
+        """Its header ends before its fixed part does, or behind the packet."""
+        if self.protocol != TCP or self.fragment:
+            return False
+        header = (self.l4[12] >> 4) * 4
+        return header < 20 or header > len(self.l4)
+
+    @property
     def tcp_has_data(self) -> bool:
         header = (self.l4[12] >> 4) * 4
         return header < 20 or len(self.l4) > header

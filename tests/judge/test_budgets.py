@@ -230,7 +230,7 @@ def used_up(rules: str, family: Family, frames: Sequence[bytes]) -> Iterator[int
         compiled = compile_rules(
             read_rulesets(Source("rules", rules), family), host, budgets=Budgets(reject=0)
         )
-        made = compile_program(compiled.c_text)
+        made = compile_program(compiled.c_text, compiled.plan.map_values)
         fd = kfuncs.load(made.instructions, made.license).fd
         try:
             maps.fill(made.maps, host)

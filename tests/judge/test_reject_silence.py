@@ -20,7 +20,7 @@ from xdptables.fields import Family
 from xdptables.host.facts import HostFacts
 from xdptables.kernel import kfuncs, maps, syscall
 from xdptables.kernel.compile import compile_program
-from xdptables.pipeline import compile_rules
+from xdptables.pipeline import Compiled, compile_rules
 from xdptables.reference.interpret import Verdict, interpret
 from xdptables.rules.model import Variant
 from xdptables.rules.reader import read_rulesets
@@ -131,8 +131,8 @@ def _number(packet: bytes, family: Family) -> int:
 
 
 @contextlib.contextmanager
-def loaded(c_text: str, host: HostFacts) -> Iterator[int]:
-    program = compile_program(c_text)
+def loaded(compiled: Compiled, host: HostFacts) -> Iterator[int]:
+    program = compile_program(compiled.c_text, compiled.plan.map_values)
     fd = kfuncs.load(program.instructions, program.license).fd
     try:
         maps.fill(program.maps, host)
@@ -159,7 +159,7 @@ def _dropped(bench: Bench, frames: Sequence[Frame], variant: Variant, family: Fa
     host = bench.facts()
     compiled = compile_rules(read_rulesets(Source("saved", bench.saved(variant, family))), host)
     out = set()
-    with bench.pair.enter(bench.pair.server), loaded(compiled.c_text, host) as fd:
+    with bench.pair.enter(bench.pair.server), loaded(compiled, host) as fd:
         for index, frame in enumerate(frames):
             verdict, _, _ = syscall.test_run(fd, frame.data, ingress_ifindex=bench.pair.server.ifindex)
             if verdict == XDP_DROP:

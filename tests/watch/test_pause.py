@@ -8,7 +8,7 @@ import pytest
 from scapy.all import IP, UDP, Ether
 
 from netns import NetnsPair
-from xdptables import watching
+from xdptables import loading, watching
 from xdptables.cli.running import VERDICTS
 from xdptables.kernel import state
 from xdptables.kernel.load import unload_program
@@ -60,7 +60,7 @@ def test_nothing_is_dropped_by_rules_that_have_changed(monkeypatch: pytest.Monke
             found = status(server.ifname, netns_name=server.ns)[0].counters.verdicts
             return dict(zip(VERDICTS, found, strict=False))
 
-        def prepare_slowly(request: Request) -> object:
+        def prepare_slowly(request: Request, *more: object, **named: object) -> object:
             pair.send_frames([frame] * 5)
             assert counts()["dropped"] == 3
             assert counts()["rules just changed"] == 5
@@ -69,7 +69,7 @@ def test_nothing_is_dropped_by_rules_that_have_changed(monkeypatch: pytest.Monke
         try:
             pair.send_frames([frame] * 3)
             assert counts()["dropped"] == 3
-            monkeypatch.setattr(watching, "prepare", prepare_slowly)
+            monkeypatch.setattr(loading, "prepare", prepare_slowly)
             with pair.enter(server):
                 known = state.read(state.Key(inode(), server.ifindex))
                 assert known and watching._renew(known, lambda text: None, "a test")

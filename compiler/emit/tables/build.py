@@ -41,8 +41,8 @@ MAX_ROUNDS, VERIFIED, WALKS = 160, 600_000, 11
 DIRECT_BITS = 16
 
 
-def build(lists: Iterable[DecisionList], coder: Coder, most: int) -> Tables:
-    """Tables for all `lists`, in at most `most` bytes. Raises TooLarge."""
+def build(lists: Iterable[DecisionList], coder: Coder, most: int, halvings: int = 0) -> Tables:
+    """Tables for all `lists`, in `most` bytes. `halvings`: of the verifier's work. Raises TooLarge."""
     pool = Pool(_power_of_two_within(most // 8))
     lists = tuple(lists)
     families = []
@@ -55,7 +55,7 @@ def build(lists: Iterable[DecisionList], coder: Coder, most: int) -> Tables:
                 e.family = family
                 raise
     calls = sum(1 + any(k.no_entry for k, _, _ in f.starts) for f in families)
-    bounded = tuple(replace(f, rounds=_rounds(f, calls)) for f in families)
+    bounded = tuple(replace(f, rounds=_rounds(f, calls) >> halvings) for f in families)
     return Tables(pool.words(), bounded, tuple(pool.sections))
 
 
