@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.hookpath import reads_merged_fields
-from .emit.engine import AUTOMATIC, EngineRequest
+from .emit.engine import AUTOMATIC, MOST_HALVINGS, EngineRequest
 from .fields import Family
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
@@ -35,8 +35,6 @@ from .verify.namespace import NoNamespace
 from .verify.run import quick
 from .verify.show import refuse_disagreements
 
-#: Made so much smaller the largest program does hardly more than pass.
-MOST_HALVINGS = 5
 NO_FINDINGS: tuple[Finding, ...] = ()
 
 

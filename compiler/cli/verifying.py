@@ -8,9 +8,11 @@ import sys
 import click
 from rich.console import Console
 
+from ..emit.engine import AUTOMATIC, MOST_HALVINGS
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
 from ..kernel.bcc_import import import_bcc
+from ..kernel.errors import TooComplex
 from ..kernel.preflight import check_privileges
 from ..pipeline import compile_rules
 from ..progress import Progress
@@ -65,12 +67,20 @@ def verify_command(
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
     with progress_bar() as progress:
-        progress("compiling", 0, 0)
-        compiled = compile_rules(rulesets, host)
-        found = verify(
-            rulesets, host, compiled,
-            in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed, progress=progress,
-        )  # fmt: skip
+        engine = AUTOMATIC
+        while True:
+            progress("compiling", 0, 0)
+            compiled = compile_rules(rulesets, host, engine=engine)
+            try:
+                found = verify(
+                    rulesets, host, compiled,
+                    in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed, progress=progress,
+                )  # fmt: skip
+                break
+            except TooComplex:  # `load` makes it smaller as well
+                if engine.halvings == MOST_HALVINGS:
+                    raise
+                engine = engine.smaller
         wire = _wire(rulesets, host, sets, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
     if as_json:
         print_json(show.to_data(found, wire))

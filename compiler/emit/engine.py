@@ -34,6 +34,8 @@ class EngineRequest:
 
 
 AUTOMATIC = EngineRequest()
+#: Made so much smaller the largest program does hardly more than pass.
+MOST_HALVINGS = 5
 
 #: Nanoseconds, measured with BPF_PROG_TEST_RUN (docs/performance.md); only their ratio counts.
 NS_A_DECISION, NS_A_HALVING = 0.3, 0.4
