@@ -9,10 +9,8 @@ meets them, so states sorted by position are in topological order, and every ski
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-from typing import NamedTuple
 
-from ..matches.condition import EVERYTHING, MAX_CUBES, Condition, Cube, Region, intersect
+from ..matches.condition import EVERYTHING, MAX_CUBES, Condition, intersect
 from ..matches.lower_state import asks_new_or_invalid, never_new
 from ..matches.lowering import lower_match
 from ..matches.silence import silence
@@ -23,66 +21,16 @@ from ..rules.model import Chain, Rule, Ruleset
 from .budget import NO_ALLOWANCES, Allowances
 from .foresight import Foresight
 from .hookpath import Stop
-from .model import Accept, Allowance, Cause, Decision, DecisionList, Drop, Note, Outcome, Skip, Undecided
+from .model import Accept, Cause, DecisionList, Drop, Note, Outcome, Undecided
+from .worlds import Position, State, Step, joined, lay_out
 
 #: The walk gives up after this many states, and this many more for each rule; every state past them
 #: passes its packets. Chains called twice from chains called twice grow without bound.
 SPARE_STATES, STATES_A_RULE = 20_000, 4
-#: Worlds at once: as many places as a packet may be at.
-MAX_WORLDS = 16
 #: Chains within chains. A position is as long as it is deep; nft takes 16, real rules need half of that.
 MAX_DEPTH = 64
 UNTRACKS = frozenset({"CT", "NOTRACK"})
 REPLIES = "-j REJECT: drops with a reply"
-
-
-class Position(NamedTuple):
-    """`path`: the stop's index, then the rule's index in each chain from the base chain inwards;
-    lexicographic order is the order of the walk. `chains`: the name of each, and whether by goto.
-    `ctstate`: the connection state that holds in this world, "" where nothing is assumed."""
-
-    path: tuple[int, ...]
-    chains: tuple[tuple[str, bool], ...]
-    ctstate: str = ""
-
-    def next(self) -> Position:
-        return Position((*self.path[:-1], self.path[-1] + 1), self.chains, self.ctstate)
-
-    def enter(self, chain: str, goto: bool) -> Position:
-        return Position((*self.path, 0), (*self.chains, (chain, goto)), self.ctstate)
-
-    def when(self, ctstate: str) -> Position:
-        return Position(self.path, self.chains, ctstate)
-
-    def leave(self) -> Position | None:
-        """Back to the rule after the call; a chain entered by goto returns for its caller. None: the
-        base chain ends, by its policy."""
-        path, chains = self.path, self.chains
-        while len(chains) > 1:
-            was_goto = chains[-1][1]
-            path, chains = path[:-1], chains[:-1]
-            if not was_goto:
-                return Position((*path[:-1], path[-1] + 1), chains, self.ctstate)
-        return None
-
-
-class State(NamedTuple):
-    """`worlds` sorted; the flags say what dropped worlds needed, `budget` (sorted) which limited effects
-    lie behind. A tuple, as each is sorted and looked up."""
-
-    worlds: tuple[Position, ...]
-    local: bool = False
-    after_conntrack: bool = False
-    budget: tuple[Allowance, ...] = ()
-
-    def charged(self, *more: Allowance) -> State:
-        return self._replace(budget=tuple(sorted({*self.budget, *more})))
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    region: Region
-    then: State | Outcome
 
 
 class Walk:
@@ -109,7 +57,7 @@ class Walk:
             return DecisionList(self.kind, ())
         start = State((self._start(0),))
         waiting = [start]
-        blocks: dict[State, list[_Step]] = {}
+        blocks: dict[State, list[Step]] = {}
         gave_up = ""
         while waiting:
             state = heapq.heappop(waiting)
@@ -117,26 +65,26 @@ class Walk:
                 continue
             if len(blocks) >= self.max_states:
                 gave_up = f"the rules expand to more than {self.max_states} states"
-                blocks[state] = [_Step(EVERYTHING, Undecided(gave_up, None))]
+                blocks[state] = [Step(EVERYTHING, Undecided(gave_up, None))]
                 continue
             blocks[state] = self._advance(state)
             for step in blocks[state]:
                 if isinstance(step.then, State) and step.then not in blocks:
                     heapq.heappush(waiting, step.then)
-        return DecisionList(self.kind, _lay_out(blocks), tuple(self.notes), gave_up, frozenset(self.reached))
+        return DecisionList(self.kind, lay_out(blocks), tuple(self.notes), gave_up, frozenset(self.reached))
 
     def _start(self, stop: int, ctstate: str = "") -> Position:
         return Position((stop, 0), ((self.stops[stop].chain.name, False),), ctstate)
 
     # -- one state -------------------------------------------------------------------------------
 
-    def _advance(self, state: State) -> list[_Step]:
+    def _advance(self, state: State) -> list[Step]:
         """What the first world's rule does; steps are tried in order, the last takes the rest."""
         at = state.worlds[0]
         stop = self.stops[at.path[0]]
         chain = self.chains.get((stop.table, at.chains[-1][0]))
         if chain is None or at.path[-1] >= len(chain.rules):
-            return [_Step(EVERYTHING, self._end_of_chain(state, at, stop))]
+            return [Step(EVERYTHING, self._end_of_chain(state, at, stop))]
         return self._rule(state, at, stop, chain, chain.rules[at.path[-1]])
 
     def _end_of_chain(self, state: State, at: Position, stop: Stop) -> State | Outcome:
@@ -148,7 +96,7 @@ class Walk:
             return self._dropped(state, stop, cause)
         return self._accepted(state, at, cause)
 
-    def _rule(self, state: State, at: Position, stop: Stop, chain: Chain, rule: Rule) -> list[_Step]:
+    def _rule(self, state: State, at: Position, stop: Stop, chain: Chain, rule: Rule) -> list[Step]:
         self.reached.add((stop.table, chain.name, rule.number))
         cause = Cause(stop.table, chain.name, rule, family=self.kind.family)
         view = stop.view.without(self.tainted).when(at.ctstate)
@@ -156,7 +104,7 @@ class Walk:
             if rule.target is not None and rule.target.name == "DROP":
                 self._note(cause, "NEW or INVALID is certain of some TCP flags only")
             return self._two_states(state, at, view)
-        traces: list[_Step] = []
+        traces: list[Step] = []
         condition = Condition()
         for match in rule.matches:
             spec = MATCHES.get(match.name)
@@ -165,8 +113,8 @@ class Walk:
                 if line is not None:
                     # Logged or not, they go on; whatever stands behind the limit decides no more.
                     onward = self._moved(state, at.next())
-                    logged = _Step(condition.may, onward.charged(line))
-                    return [*traces, logged, _Step(EVERYTHING, onward)]
+                    logged = Step(condition.may, onward.charged(line))
+                    return [*traces, logged, Step(EVERYTHING, onward)]
             if not match.known or spec is None or spec.effect is Effect.REMEMBERS:
                 why = spec.maybe_because if spec else f"the match {match.name!r} is not known"
                 return traces + self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
@@ -182,13 +130,13 @@ class Walk:
 
     def _obey(
         self, state: State, at: Position, stop: Stop, cause: Cause, condition: Condition, rule: Rule
-    ) -> list[_Step]:
+    ) -> list[Step]:
         """What the rule does with the packets that match it."""
-        steps: list[_Step] = []
+        steps: list[Step] = []
         target = rule.target
         onward = self._moved(state, at.next())
         if target is None:
-            return [_Step(EVERYTHING, onward)]
+            return [Step(EVERYTHING, onward)]
         user_chain = self.chains.get((stop.table, target.name))
         if user_chain is not None and user_chain.policy is None:
             if (target.name, True) in at.chains or (target.name, False) in at.chains:
@@ -201,13 +149,13 @@ class Walk:
         if target.name == "DROP":
             if stop.no_drops:
                 self._note(cause, stop.no_drops)
-                certain = _Step(condition.yes, Undecided(stop.no_drops, cause, drops=True))
-                maybe = _Step(condition.may, Undecided(stop.no_drops, cause))
+                certain = Step(condition.yes, Undecided(stop.no_drops, cause, drops=True))
+                maybe = Step(condition.may, Undecided(stop.no_drops, cause))
                 steps = [certain, *([] if condition.is_certain else [maybe])] if condition.yes else [maybe]
-                return [*steps, _Step(EVERYTHING, onward)]
+                return [*steps, Step(EVERYTHING, onward)]
             if not condition.is_certain:
                 self._note(cause, "; ".join(condition.why))
-            return [_Step(condition.yes, self._dropped(state, stop, cause)), _Step(EVERYTHING, onward)]
+            return [Step(condition.yes, self._dropped(state, stop, cause)), Step(EVERYTHING, onward)]
         if target.name == "REJECT":
             view = stop.view.without(self.tainted).when(at.ctstate)
             return self._reject(state, stop, cause, condition, onward, view)
@@ -220,10 +168,10 @@ class Walk:
 
     def _reject(
         self, state: State, stop: Stop, cause: Cause, condition: Condition, onward: State, view: View
-    ) -> list[_Step]:
+    ) -> list[Step]:
         """A drop where the kernel owes no reply. A reply that it limits can be charged, any other not."""
         assert cause.rule is not None and cause.rule.target is not None
-        target, last = cause.rule.target, _Step(EVERYTHING, onward)
+        target, last = cause.rule.target, Step(EVERYTHING, onward)
         quiet = silence(target, view)
         if len(condition.may) * len(quiet) > MAX_CUBES:
             quiet = ()
@@ -233,14 +181,14 @@ class Walk:
         if why:
             self._note(cause, why)
         if stop.no_drops:
-            return [_Step(condition.may, Undecided(why, cause)), last]
-        steps = [_Step(intersect(condition.yes, quiet), self._dropped(state, stop, cause))]
+            return [Step(condition.may, Undecided(why, cause)), last]
+        steps = [Step(intersect(condition.yes, quiet), self._dropped(state, stop, cause))]
         if not condition.is_certain:
-            steps.append(_Step(intersect(condition.may, quiet), onward))
+            steps.append(Step(intersect(condition.may, quiet), onward))
         if reply is None:
-            return [*steps, _Step(condition.may, Undecided(REPLIES, cause)), last]
+            return [*steps, Step(condition.may, Undecided(REPLIES, cause)), last]
         dropped = self._dropped(state.charged(reply), stop, cause)
-        return [*steps, _Step(condition.yes, dropped), _Step(condition.may, onward.charged(reply)), last]
+        return [*steps, Step(condition.yes, dropped), Step(condition.may, onward.charged(reply)), last]
 
     def _other_target(
         self,
@@ -250,7 +198,7 @@ class Walk:
         condition: Condition,
         onward: State | Outcome,
         rule: Rule,
-    ) -> list[_Step]:
+    ) -> list[Step]:
         assert rule.target is not None
         spec = TARGETS.get(rule.target.name)
         harmless = spec is not None and rule.target.option(spec.harmless_with) is not None
@@ -261,24 +209,24 @@ class Walk:
         harmless |= spec is not None and spec.writes_connection and self.kind.no_entry
         if spec is not None and (harmless or spec.kind is TargetKind.CONTINUE):
             self.tainted |= spec.changes  # positions are met in order: this holds for all later ones
-            return [_Step(EVERYTHING, onward)]
+            return [Step(EVERYTHING, onward)]
         why = f"-j {rule.target.name}: {spec.doc if spec else 'the target is not known'}"
         return self._left(state, at, cause, condition, why, rule)
 
     def _left(
         self, state: State, at: Position, cause: Cause, condition: Condition, why: str, rule: Rule
-    ) -> list[_Step]:
+    ) -> list[Step]:
         """Packets that may get this far belong to netfilter."""
         if condition.may and rule.target is not None and rule.target.name in ("DROP", "REJECT"):
             self._note(cause, why)
-        return [_Step(condition.may, Undecided(why, cause)), _Step(EVERYTHING, self._moved(state, at.next()))]
+        return [Step(condition.may, Undecided(why, cause)), Step(EVERYTHING, self._moved(state, at.next()))]
 
-    def _two_states(self, state: State, at: Position, view: View) -> list[_Step]:
+    def _two_states(self, state: State, at: Position, view: View) -> list[Step]:
         """From here on one world for NEW and one for INVALID; some packets start no connection."""
         others = state.worlds[1:]
         invalid = state._replace(worlds=tuple(sorted({*others, at.when("INVALID")})))
         both = state._replace(worlds=tuple(sorted({*others, at.when("INVALID"), at.when("NEW")})))
-        return [_Step(never_new(view), invalid), _Step(EVERYTHING, both)]
+        return [Step(never_new(view), invalid), Step(EVERYTHING, both)]
 
     # -- moving worlds ---------------------------------------------------------------------------
 
@@ -288,15 +236,15 @@ class Walk:
         return state._replace(worlds=tuple(sorted({*state.worlds[1:], to})))
 
     def _both(
-        self, steps: list[_Step], state: State, at: Position, condition: Condition,
+        self, steps: list[Step], state: State, at: Position, condition: Condition,
         there: State | Outcome, onward: State | Outcome,
-    ) -> list[_Step]:  # fmt: skip
+    ) -> list[Step]:  # fmt: skip
         """yes goes there, no goes on, and maybe does both."""
         if condition.yes:
-            steps.append(_Step(condition.yes, there))
+            steps.append(Step(condition.yes, there))
         if not condition.is_certain:
-            steps.append(_Step(condition.may, _joined(there, onward, condition)))
-        steps.append(_Step(EVERYTHING, onward))
+            steps.append(Step(condition.may, joined(there, onward, condition)))
+        steps.append(Step(EVERYTHING, onward))
         return steps
 
     def _dropped(self, state: State, stop: Stop, cause: Cause) -> State | Outcome:
@@ -319,43 +267,3 @@ class Walk:
 
     def _note(self, cause: Cause, why: str) -> None:
         self.notes.setdefault(Note(cause, why), None)
-
-
-def _joined(a: State | Outcome, b: State | Outcome, condition: Condition) -> State | Outcome:
-    """Both worlds go on. An outcome that is no drop already decides: pass."""
-    why = "; ".join(condition.why)
-    for side, other in ((a, b), (b, a)):
-        if isinstance(side, Drop) and isinstance(other, State):
-            both = State(
-                other.worlds, other.local or side.local, other.after_conntrack or side.after_conntrack
-            )
-            return both.charged(*side.budget, *other.budget)
-        if isinstance(side, Accept | Undecided):
-            return Undecided(why or "one way through the rules accepts", side.cause)
-    if isinstance(a, State) and isinstance(b, State):
-        worlds = tuple(sorted({*a.worlds, *b.worlds}))
-        if len(worlds) > MAX_WORLDS:
-            return Undecided(f"more than {MAX_WORLDS} ways through the rules at once", None)
-        joined = State(worlds, a.local or b.local, a.after_conntrack or b.after_conntrack)
-        return joined.charged(*a.budget, *b.budget)
-    if isinstance(a, Drop) and isinstance(b, Drop):
-        state = State((), a.local or b.local, a.after_conntrack or b.after_conntrack)
-        return Drop(a.cause, state.local, state.after_conntrack, state.charged(*a.budget, *b.budget).budget)
-    return a
-
-
-def _lay_out(blocks: dict[State, list[_Step]]) -> tuple[Decision, ...]:
-    """Blocks in the order of their states; skips become indices, and a skip to what follows is left out."""
-    order = sorted(blocks)
-    starts: dict[State, int] = {}
-    flat: list[tuple[Cube, State | Outcome]] = []
-    for at, state in enumerate(order):
-        starts[state] = len(flat)
-        following = order[at + 1] if at + 1 < len(order) else None
-        for step in blocks[state]:
-            if step.then == following and step.region == EVERYTHING:
-                break
-            flat += [(cube, step.then) for cube in step.region]
-            if step.region == EVERYTHING:
-                break
-    return tuple(Decision(c, Skip(starts[t]) if isinstance(t, State) else t) for c, t in flat)
