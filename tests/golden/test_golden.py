@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from xdptables.emit.engine import AUTOMATIC, EngineRequest
 from xdptables.fields import Family
 from xdptables.host import conntrack
 from xdptables.host.facts import ASSUMPTIONS
@@ -29,11 +30,12 @@ HERE = Path(__file__).resolve().parent
 each_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.stem)
 
 
-def compiled(path: Path) -> Compiled:
+def compiled(path: Path, engine: EngineRequest = AUTOMATIC) -> Compiled:
     host = ASSUMPTIONS["plain"]
     host = dataclasses.replace(host, interface=dataclasses.replace(host.interface, name="eth0"))
     family = Family.IPV6 if path.stem.endswith("6") else Family.IPV4
-    return compile_rules(read_rulesets(Source(path.name, path.read_text()), family), host, advise=True)
+    rulesets = read_rulesets(Source(path.name, path.read_text()), family)
+    return compile_rules(rulesets, host, advise=True, engine=engine)
 
 
 @each_example
@@ -72,4 +74,15 @@ def test_the_kernel_takes_it(path: Path) -> None:
     if not conntrack.is_loaded():  # a module, and no rule has asked for it yet
         subprocess.run(["modprobe", "nf_conntrack"], check=True)
     program = compile_program((HERE / f"{path.stem}.c").read_text())
+    os.close(kfuncs.load(program.instructions, program.license).fd)
+
+
+@pytest.mark.kernel
+@pytest.mark.stock
+@each_example
+def test_the_kernel_takes_it_in_tables(path: Path) -> None:
+    if not conntrack.is_loaded():
+        subprocess.run(["modprobe", "nf_conntrack"], check=True)
+    made = compiled(path, EngineRequest("tables"))
+    program = compile_program(made.c_text, made.plan.map_values)
     os.close(kfuncs.load(program.instructions, program.license).fd)

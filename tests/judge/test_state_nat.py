@@ -25,7 +25,7 @@ from judge.traffic import (
 )
 from netns import NetnsPair
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 
 def test_a_masqueraded_client_under_stateless_drops() -> None:

@@ -15,7 +15,7 @@ from judge.traffic import DROPPED, RECENT, firewall, frame_from_client, program,
 from netns import NetnsPair
 from xdptables.emit import csource
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.stock]
 
 #: A RST of a connection that conntrack does not know is INVALID, and dropped.
 RULES = (

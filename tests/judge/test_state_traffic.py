@@ -186,6 +186,7 @@ def test_notrack_and_a_late_rule() -> None:
             assert receiver.recv(100) == b"untracked"
 
 
+@pytest.mark.stock
 def test_a_zone() -> None:
     """Flows of a zone are not found by a look-up outside it, so packets that a rule may put there pass."""
     raw = (
@@ -206,6 +207,7 @@ def test_a_zone() -> None:
             assert verdicts(pair)[DROPPED] >= 80
 
 
+@pytest.mark.stock
 def test_a_helper_keeps_every_drop_after_conntrack_in_netfilter() -> None:
     raw = (
         "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 21 -j CT --helper ftp\nCOMMIT\n"
