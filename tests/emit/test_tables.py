@@ -50,19 +50,33 @@ def test_tables_answer_as_the_list(seed: int, size: int) -> None:
     check(plan, lists, r, 60)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_long_lists_in_groups(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decisions of one list moved apart, with skips between stretches, in both levels of summaries."""
+@pytest.mark.parametrize(
+    ("seed", "size", "skips", "levels", "grain"),
+    [
+        (0, 700, 0.005, 1, 0),
+        (1, 700, 0.005, 1, 0),
+        (2, 2400, 0.0005, 1, 1),
+        (3, 2400, 0.0005, 1, 1),
+        (4, 3500, 0.0003, 1, 2),
+        (5, 3500, 0.001, 1, 2),
+        (6, 8000, 0.005, 2, 0),
+        (7, 8000, 0.005, 2, 0),
+    ],
+)
+def test_long_lists_in_groups(
+    seed: int, size: int, skips: float, levels: int, grain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decisions of one list moved apart, with skips between stretches: one level of summaries, its bits for
+    1, 2 and 4 words, and two levels."""
     monkeypatch.setattr(order, "SHORT", 100)
     r = random.Random(seed)
     family = list(Family)[seed % 2]
-    size = (700, 8000)[seed // 2]
     fields = r.sample(FIELD_NAMES, 3)
-    lists = tuple(random_list(r, k, size // 2, fields, 0.005) for k in KINDS[family])
+    lists = tuple(random_list(r, k, size // 2, fields, skips) for k in KINDS[family])
     plan = make_plan(lists, request=EngineRequest("tables"))
     assert plan.tables is not None
     made = plan.tables.families[0]
-    assert made.order >= 0 and made.skips and made.levels == 1 + seed // 2
+    assert made.order >= 0 and made.skips and (made.levels, made.grain) == (levels, grain)
     assert check(plan, lists, r, 150) > 30
 
 

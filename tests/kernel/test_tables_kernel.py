@@ -6,6 +6,7 @@ The answer by the list's own definition is the third, so a class that is wrong i
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
 import random
 from collections import Counter
@@ -25,6 +26,7 @@ from xdptables.verify.build import build
 
 pytestmark = pytest.mark.kernel
 
+build_tables = importlib.import_module("xdptables.emit.tables.build")
 PLAIN = ASSUMPTIONS["plain"]
 HOST = dataclasses.replace(
     PLAIN, interface=dataclasses.replace(PLAIN.interface, name="eth0", mac="02:00:00:00:00:0b")
@@ -61,22 +63,27 @@ def as_frame(family: Family, packet: dict[str, int]) -> tuple[bytes, dict[str, i
 
 
 @pytest.mark.parametrize(
-    ("seed", "size", "skips"),
+    ("seed", "size", "skips", "most_grain", "grain"),
     [
-        (0, 20, 0.1),
-        (1, 60, 0),
-        (2, 300, 0.03),
-        (3, 300, 0),
-        (14, 3000, 0),
-        (5, 3000, 0.01),
-        (6, 12000, 0),
-        (7, 9000, 0),
+        (0, 20, 0.1, 2, 0),
+        (1, 60, 0, 2, 0),
+        (2, 300, 0.03, 2, 0),
+        (3, 300, 0, 2, 0),
+        (14, 3000, 0, 2, 0),
+        (5, 3000, 0.01, 2, 0),
+        (6, 12000, 0, 0, 0),
+        (7, 9000, 0, 0, 0),
+        (8, 7000, 0, 2, 2),
+        (9, 4000, 0.0005, 2, 1),
+        (10, 3500, 0.002, 2, 2),
     ],
 )
 def test_the_kernel_answers_as_the_list(
-    seed: int, size: int, skips: float, monkeypatch: pytest.MonkeyPatch
+    seed: int, size: int, skips: float, most_grain: int, grain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """`most_grain`: 0 keeps long lists in two levels of summaries, 2 in one as long as they fit."""
     monkeypatch.setattr(order, "SHORT", 200)
+    monkeypatch.setattr(build_tables, "MAX_GRAIN", most_grain)
     r = random.Random(seed)
     family = (Family.IPV4, Family.IPV6)[seed % 2]
     kind = Kind(family.value)
@@ -84,6 +91,8 @@ def test_the_kernel_answers_as_the_list(
     lists = (random_list(r, kind, size, sorted(set(fields)), skips, local=False),)
     plan = make_plan(lists, request=EngineRequest("tables"))
     assert plan.tables is not None and not plan.cut
+    made = plan.tables.families[0]
+    assert made.grain == grain
     program = compile_program(generate(plan), plan.map_values)
     fd = syscall.prog_load(program.instructions, program.license).fd
     try:

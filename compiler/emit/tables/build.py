@@ -10,7 +10,7 @@ import numpy as np
 from ...decisions.model import Decision, DecisionList, Drop, Skip
 from ...fields import FIELDS, Family
 from ..outcome import PASS, Coder
-from .classes import FieldClasses, field_classes
+from .classes import FieldClasses, Ints, field_classes
 from .dimensions import group_rows, grouped, limits
 from .model import (
     CODE,
@@ -34,6 +34,8 @@ from .vectors import place
 
 #: A row has two levels of summaries at most, of 64 bits each.
 MAX_WORDS = 64 * 64
+#: One level, whose bits stand for up to 2 to this power words each, is quicker than two.
+MAX_GRAIN = 2
 #: Rounds of a look-up, at most. Instructions that the verifier may walk for all of them, of the million that
 #: it has; how often it walks one round.
 MAX_ROUNDS, VERIFIED, WALKS = 160, 600_000, 11
@@ -43,25 +45,43 @@ DIRECT_BITS = 16
 
 def build(lists: Iterable[DecisionList], coder: Coder, most: int, halvings: int = 0) -> Tables:
     """Tables for all `lists`, in `most` bytes. `halvings`: of the verifier's work. Raises TooLarge."""
-    pool = Pool(_power_of_two_within(most // 8))
-    lists = tuple(lists)
-    families = []
-    for family in Family:
-        own = [d for d in lists if d.kind.family is family and d.decisions]
-        if own:
-            try:
-                families.append(_Build(family, own, coder, pool).run())
-            except TooLarge as e:
-                e.family = family
-                raise
+    lists = tuple(d for d in lists if d.decisions)
+    try:
+        pool, families = _families(lists, coder, most, MAX_GRAIN)
+    except TooLarge as e:
+        if not e.grain:
+            raise
+        # Two levels keep less of a row that differs from the default.
+        pool, families = _families(lists, coder, most, 0)
     calls = sum(1 + any(k.no_entry for k, _, _ in f.starts) for f in families)
     bounded = tuple(replace(f, rounds=_rounds(f, calls) >> halvings) for f in families)
     return Tables(pool.words(), bounded, tuple(pool.sections))
 
 
+def _families(
+    lists: Sequence[DecisionList], coder: Coder, most: int, grain: int
+) -> tuple[Pool, list[FamilyTables]]:
+    pool = Pool(_power_of_two_within(most // 8))
+    families = []
+    for family in Family:
+        own = [d for d in lists if d.kind.family is family]
+        if own:
+            making = _Build(family, own, coder, pool, grain)
+            try:
+                families.append(making.run())
+            except TooLarge as e:
+                e.family = family
+                e.grain = max([making.grain, *(f.grain for f in families)])
+                raise
+    return pool, families
+
+
 def _rounds(family: FamilyTables, calls: int) -> int:
     """As many as the verifier, which walks each round some times, is sure to finish with."""
-    round_ = 60 + sum(20 if d.dense else 95 for d in family.dimensions)
+    more = (1 << family.grain) - 1  # words of a step beyond the first
+    sparse = 95 if family.levels == 2 else 60
+    round_ = 60 + more * (30 if family.skips else 10)
+    round_ += sum((20 if d.dense else sparse) + more * 2 for d in family.dimensions)
     wanted = MAX_ROUNDS if family.levels == 2 or family.skips else 66
     return min(wanted, VERIFIED // (WALKS * round_ * calls))
 
@@ -71,8 +91,11 @@ def _power_of_two_within(words: int) -> int:
 
 
 class _Build:
-    def __init__(self, family: Family, lists: Sequence[DecisionList], coder: Coder, pool: Pool) -> None:
+    def __init__(
+        self, family: Family, lists: Sequence[DecisionList], coder: Coder, pool: Pool, most_grain: int
+    ) -> None:
         self.family, self.lists, self.coder, self.pool = family, lists, coder, pool
+        self.most_grain, self.grain = most_grain, 0
         self.decisions: list[Decision] = []
         for item in lists:
             base = len(self.decisions)
@@ -98,10 +121,7 @@ class _Build:
         # Without any field there is still a row: one class, in which everything holds.
         groups = grouped(classes, count // 64) or [[field_classes("proto", self.decisions, 255)]]
         targets = frozenset(d.then.to for d in self.decisions if isinstance(d.then, Skip)) - self.ends
-        order, places = in_words([len(d.decisions) for d in self.lists], targets, limits(groups, count))
-        if order.words > MAX_WORDS:
-            raise TooLarge(pool.most * order.words // MAX_WORDS)
-        levels = 0 if order.words <= 1 else 1 if order.words <= 64 else 2
+        order, places, levels = self._order(targets, limits(groups, count))
         owned = [(c, owners(c, self.decisions, self.coder.slots)) for c in classes if not self._is_direct(c)]
         self.owners = {c.name: o for c, o in owned if o is not None}
         dimensions = tuple(self._dimension(g, order, levels) for g in groups)
@@ -113,6 +133,7 @@ class _Build:
         return FamilyTables(
             self.family,
             levels,
+            self.grain,
             -(-order.words // 64),
             dimensions,
             at,
@@ -125,6 +146,19 @@ class _Build:
             count,
         )
 
+    def _order(self, targets: frozenset[int], limited: Ints) -> tuple[Order, list[tuple[int, int]], int]:
+        """With it come the places of the lists and how many levels of summaries there are."""
+        counts = [len(d.decisions) for d in self.lists]
+        for grain in range(self.most_grain + 1):
+            order, places = in_words(counts, targets, limited, 1 << grain)
+            if order.words <= 64 << grain:
+                self.grain = grain
+                return order, places, 0 if order.words <= 1 else 1
+        order, places = in_words(counts, targets, limited)
+        if order.words > MAX_WORDS:
+            raise TooLarge(self.pool.most * order.words // MAX_WORDS)
+        return order, places, 2
+
     # -- fields to rows --------------------------------------------------------------------------
 
     def _dimension(self, group: Sequence[FieldClasses], order: Order, levels: int) -> Dimension:
@@ -132,7 +166,7 @@ class _Build:
         rows, combinations = group_rows(group, order, len(self.decisions), pool)
         names = " and ".join(f.name for f in group)
         since = pool.used
-        placed = place(rows, levels, pool)
+        placed = place(rows, levels, self.grain, pool)
         shape = "whole rows" if placed.dense else "what differs from the default row"
         pool.section(f"{self.family.value} {names}: {rows.classes} rows, {shape}", since)
         alone = len(group) == 1 and not self._is_direct(group[0])
@@ -195,7 +229,7 @@ class _Build:
             outcomes[at] = self._outcome(number, order)
         info = np.zeros(order.words * 64, np.uint64)
         numbers = np.arange(len(self.decisions), dtype=np.uint64)
-        following = order.next_word.astype(np.uint64) << np.uint64(1) | order.last.astype(np.uint64)
+        following = (order.next_word >> self.grain << 1 | order.last).astype(np.uint64)
         info[order.position] = numbers << np.uint64(32) | following
         return outcomes, info
 

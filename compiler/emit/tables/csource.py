@@ -58,11 +58,14 @@ def _family(family: FamilyTables, tables: Tables) -> dict[str, Any]:
     ]
     split = bool(slots or own)
     searches = family.splits
-    places = [(k, {"at": at, "end": end}) for k, at, end in family.starts]
+    # Lists begin and end at steps, so that what is masked of a word matters to skips alone.
+    places = [(k, {"at": at, "end": end >> family.grain}) for k, at, end in family.starts]
     return {
         "name": family.family.value,
         "decisions": family.decisions,
         "levels": family.levels,
+        "grain": family.grain,
+        "words_of_bit": 1 << family.grain,
         "rounds": family.rounds,
         "blocks": family.blocks,
         "outcomes": family.outcomes,

@@ -86,40 +86,38 @@ class _Lookup:
     def run(self, at: int, end: int) -> int:
         """The first decision from position `at` on, before word `end`."""
         family = self.family
+        step = 1 << family.grain
         begin, blocks = at >> 6, self._blocks(at >> 12, end)
         block, words, best, hit = 0, 0, HALF, -1
         for _ in range(family.rounds):
             if words:
                 w = (words & -words).bit_length() - 1
                 words &= words - 1
-                word = block * 64 + w
-                bits = self._bits(block, w)
-                if word == begin:
-                    bits &= HALF << (at & 63)
-                if not bits:
-                    continue
-                place = word * 64 + (bits & -bits).bit_length() - 1
-                if family.order < 0:
-                    hit, last, follows = place, True, 0
-                else:
+                place = self._first((block * 64 + w) * step, step, at)
+                if place >= 0 and family.order < 0:
+                    hit, words, blocks = place, 0, 0
+                elif place >= 0:
                     info = self.word(family.order + place)
                     if info >> 32 < best:
                         best, hit = info >> 32, place
-                    last, follows = bool(info & 1), info >> 1 & 0x7FFFFFFF
-                if not last:
-                    if follows >> 6 == block:
+                    follows = info >> 1 & 0x7FFFFFFF
+                    if info & 1:
+                        words, blocks = 0, 0
+                    elif follows >> 6 == block:
                         words &= HALF << (follows & 63)
                     else:
                         blocks, words = self._blocks(follows >> 6, end), 0
+                if words or blocks:
                     continue
             elif blocks:
                 block = (blocks & -blocks).bit_length() - 1
                 blocks &= blocks - 1
                 words = self._summary(block)
-                if block == begin >> 6:
-                    words &= HALF << (begin & 63) & HALF
-                if block == end >> 6:
-                    words &= (1 << (end & 63)) - 1
+                first, last_ = begin // step, end // step
+                if block == first >> 6:
+                    words &= HALF << (first & 63) & HALF
+                if block == last_ >> 6:
+                    words &= (1 << (last_ & 63)) - 1
                 continue
             if hit < 0:
                 return PASS
@@ -131,12 +129,23 @@ class _Lookup:
             words, best, hit = 0, HALF, -1
         return PASS
 
+    def _first(self, word: int, count: int, at: int) -> int:
+        """The first position from `at` on that all rows have, of `count` words from `word` on; -1: none."""
+        for each in range(word, word + count):
+            bits = self._bits(each)
+            if each <= at >> 6:
+                bits &= HALF << (at & 63) if each == at >> 6 else 0
+            if bits:
+                return each * 64 + (bits & -bits).bit_length() - 1
+        return -1
+
     def _blocks(self, first: int, end: int) -> int:
         """Blocks from `first` on which all rows have something in."""
+        if self.family.levels < 2:
+            return 1
         out = HALF << first & (1 << (end + 63 >> 6)) - 1
-        if self.family.levels == 2:
-            for row in self.rows:
-                out &= self.word(row)
+        for row in self.rows:
+            out &= self.word(row)
         return out
 
     def _summary(self, block: int) -> int:
@@ -144,8 +153,8 @@ class _Lookup:
             return 1
         return self._all(lambda d, row: self.word(self._node(d, row, block)))
 
-    def _bits(self, block: int, w: int) -> int:
-        return self._all(lambda d, row: self._bits_of(d, row, block, w))
+    def _bits(self, word: int) -> int:
+        return self._all(lambda d, row: self._bits_of(d, row, word))
 
     def _all(self, of: Callable[[Dimension, int], int]) -> int:
         out = HALF
@@ -161,18 +170,22 @@ class _Lookup:
             return row + 1 + block
         return self.word(self._kept(row, block, d.default_blocks + block))
 
-    def _bits_of(self, d: Dimension, row: int, block: int, w: int) -> int:
+    def _bits_of(self, d: Dimension, row: int, word: int) -> int:
         if self.family.levels == 0:
             return self.word(row)
         if d.dense:
             skip = 1 if self.family.levels == 1 else 1 + self.family.blocks
-            return self.word(row + skip + block * 64 + w)
-        return self.word(self._kept(self._node(d, row, block), w, d.default + block * 64 + w))
+            return self.word(row + skip + word)
+        if self.family.levels == 2:
+            return self.word(self._kept(self._node(d, row, word >> 6), word & 63, d.default + word))
+        grain = self.family.grain
+        step = word >> grain
+        return self.word(self._kept(row, step, d.default + (step << grain), grain) + word - (step << grain))
 
-    def _kept(self, node: int, bit: int, otherwise: int) -> int:
-        """Where the value of a bit stands."""
+    def _kept(self, node: int, bit: int, otherwise: int, grain: int = 0) -> int:
+        """Where the value of a bit stands, of 2 ** grain words."""
         kept = self.word(node + 1)
-        return node + 2 + (kept & (1 << bit) - 1).bit_count() if kept >> bit & 1 else otherwise
+        return node + 2 + ((kept & (1 << bit) - 1).bit_count() << grain) if kept >> bit & 1 else otherwise
 
     # -- decision to code ------------------------------------------------------------------------
 

@@ -82,15 +82,17 @@ class Dimension:
 class FamilyTables:
     """The lists of one family in one set of tables.
 
-    `levels` of summaries over the words of a row: 0 (one word), 1 (up to 64 words), 2 (up to 4,096).
-    `outcomes`: a word for each position. `order`: for each position the decision's number, then the word
+    `levels` of summaries over the words of a row: 0 (one word), 1, 2 (up to 4,096). With one level a bit of
+    the summary stands for a step of 2 ** `grain` words, and there are up to 64 steps; with two, for one word.
+    `outcomes`: a word for each position. `order`: for each position the decision's number, then the step
     where the next group begins and whether the group is the last; -1 where positions are in order.
     `starts`: of each kind the first position, and the first word that is no longer its own.
-    `rounds`: steps of one look-up, each for one word of all rows; a packet that needs more passes.
+    `rounds`: steps of one look-up, each for one step of all rows; a packet that needs more passes.
     `fields`: fields by number; `splits`: numbers of those with a split that needs its own search."""
 
     family: Family
     levels: int
+    grain: int
     blocks: int
     dimensions: tuple[Dimension, ...]
     outcomes: int

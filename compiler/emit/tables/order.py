@@ -36,18 +36,21 @@ class Order:
     moved: bool
 
 
-def in_words(lists: list[int], targets: frozenset[int], limits: Ints) -> tuple[Order, list[tuple[int, int]]]:
+def in_words(
+    lists: list[int], targets: frozenset[int], limits: Ints, step: int = 1
+) -> tuple[Order, list[tuple[int, int]]]:
     """`lists`: how many decisions each list has; `targets`: decisions that a skip leads to; `limits`: of
-    each decision, a number for the set of dimensions that it limits, 0 for none.
+    each decision, a number for the set of dimensions that it limits, 0 for none. `step`: lists and groups
+    begin at multiples of so many words.
 
     With the order come the first position and the end, in words, of each list."""
-    total = sum(lists)
+    total, size = sum(lists), 64 * step
     position, next_word = np.zeros(total, np.int64), np.zeros(total, np.int64)
     last = np.ones(total, np.bool_)
     places: list[tuple[int, int]] = []
     at, begin, moved = 0, 0, False
     for count in lists:
-        at = _round_up(at)
+        at = _round_up(at, size)
         start = at
         cuts = sorted({begin, *(t for t in targets if begin < t < begin + count), begin + count})
         for lo, hi in pairwise(cuts):
@@ -58,17 +61,17 @@ def in_words(lists: list[int], targets: frozenset[int], limits: Ints) -> tuple[O
                 at += hi - lo
                 continue
             moved = True
-            at = _round_up(at)
+            at = _round_up(at, size)
             for kind in kinds:
                 members = lo + np.flatnonzero(group == kind)
                 position[members] = np.arange(at, at + members.size)
-                at = _round_up(at + members.size)
+                at = _round_up(at + members.size, size)
                 next_word[members] = at // 64
                 last[members] = kind == kinds[-1]
         begin += count
-        places.append((start, _round_up(at) // 64))
-    return Order(position, _round_up(at) // 64, next_word, last, moved), places
+        places.append((start, _round_up(at, size) // 64))
+    return Order(position, _round_up(at, size) // 64, next_word, last, moved), places
 
 
-def _round_up(at: int) -> int:
-    return -(-at // 64) * 64
+def _round_up(at: int, to: int) -> int:
+    return -(-at // to) * to

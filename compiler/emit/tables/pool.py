@@ -10,9 +10,10 @@ from .model import DE_BRUIJN, FIRST_BIT, Section, Words
 
 class TooLarge(Exception):
     """The tables do not fit into what was allowed. `needed`: words, a lower bound. `family`: whose
-    tables are too large."""
+    tables are too large. `grain`: the largest in them; with 0 they might fit."""
 
     family: Family | None = None
+    grain: int = 0
 
     def __init__(self, needed: int) -> None:
         super().__init__(f"{needed} words")

@@ -3,7 +3,8 @@
 
 Most rows of a dimension are nearly alike: a row is kept as the words that differ from the default row,
 whose bits are those of the decisions that leave the dimension open. A dimension of few classes keeps
-whole rows, which are quicker to read.
+whole rows, which are quicker to read. With steps of several words, what is read together stands together:
+a step is in one place, at a multiple of its size, so that the mask that bounds its index bounds all of it.
 """
 
 from __future__ import annotations
@@ -92,10 +93,13 @@ class Placed:
     default_blocks: int
 
 
-def place(rows: Rows, levels: int, pool: Pool) -> Placed:
+def place(rows: Rows, levels: int, grain: int, pool: Pool) -> Placed:
+    """`grain`: with one level, a bit of the summary stands for 2 to this power words."""
     words = rows.default.size
     if levels == 0 or rows.classes * words <= DENSE_WORDS:
-        return _dense(rows.whole(), levels, pool)
+        return _dense(rows.whole(), levels, grain, pool)
+    if grain:
+        return _steps(rows, 1 << grain, pool)
     blocks = -(-words // 64)
     default = pool.add(rows.default)
     sums = _summaries(rows.default[None, :])[0]
@@ -119,6 +123,40 @@ def place(rows: Rows, levels: int, pool: Pool) -> Placed:
     return Placed(all_rows, False, default, default_blocks)
 
 
+def _steps(rows: Rows, step: int, pool: Pool) -> Placed:
+    """One level over steps of `step` words: a row is its summary, which steps it keeps, and those, whole.
+    A step stands at a multiple of its size."""
+    steps = rows.default.size // step
+    key, where = np.unique(rows.cls * steps + rows.word // step, return_inverse=True)
+    cls, number = key // steps, key % steps
+    usual = rows.default.reshape(steps, step)
+    pool.reserve(key.size * step)
+    values = usual[number]
+    values[where, rows.word % step] = rows.value
+    filled = values.any(axis=1)
+    bits = ONE << number.astype(np.uint64)
+    kept, differs = np.zeros((2, rows.classes), np.uint64)
+    np.bitwise_or.at(kept, cls[filled], bits[filled])
+    np.bitwise_or.at(differs, cls, bits)
+    set_ = _summaries(np.bitwise_or.reduce(usual, axis=1)[None, :])[0, 0] & ~differs | kept
+    count = np.bincount(cls[filled], minlength=rows.classes)
+    size = _up(2 + count * step, step)
+    at = np.cumsum(size) - size + -(pool.used + 2) % step
+    out = np.zeros(int(at[-1] + size[-1]), np.uint64)
+    out[at], out[at + 1] = set_, kept
+    of = cls[filled]
+    rank = np.arange(of.size) - (np.cumsum(count) - count)[of]
+    out[(at[of] + 2 + rank * step)[:, None] + np.arange(step)] = values[filled]
+    all_rows = (pool.add(out) + at).astype(np.uint64)
+    lead = np.zeros(-pool.used % step, np.uint64)
+    return Placed(all_rows, False, pool.add(np.concatenate([lead, rows.default])) + lead.size, 0)
+
+
+def _up(number: Ints, to: int) -> Ints:
+    """To a multiple."""
+    return -(-number // to) * to
+
+
 def _summaries(words: Words) -> Words:
     """A bit for each word that is not zero, 64 to a word, along the last axis."""
     count, width = words.shape
@@ -130,11 +168,19 @@ def _summaries(words: Words) -> Words:
     return out
 
 
-def _dense(whole: Words, levels: int, pool: Pool) -> Placed:
+def _dense(whole: Words, levels: int, grain: int, pool: Pool) -> Placed:
     """Each row: its summary of summaries, its summaries, its words, as far as there are levels."""
     parts = [whole]
-    for _ in range(levels):
-        parts.insert(0, _summaries(parts[0]))
+    for level in range(levels):
+        below = parts[0]
+        if level == 0:  # a bit for each step of 2 ** grain words
+            below = np.bitwise_or.reduce(below.reshape(below.shape[0], -1, 1 << grain), axis=2)
+        parts.insert(0, _summaries(below))
+    if grain:
+        step = 1 << grain
+        width = 1 + whole.shape[1]
+        parts.append(np.zeros((whole.shape[0], -width % step), np.uint64))
+        pool.add(np.zeros(-(pool.used + 1) % step, np.uint64))
     matrix = np.concatenate(parts, axis=1)
     at = pool.add(matrix)
     row = np.uint64(at) + np.arange(whole.shape[0], dtype=np.uint64) * np.uint64(matrix.shape[1])
