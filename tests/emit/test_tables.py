@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emit.random_lists import KINDS, answer, packets, random_list
-from xdptables.decisions.model import DecisionList
+from xdptables.decisions.model import Accept, Decision, DecisionList, Drop, Skip
 from xdptables.emit.engine import EngineRequest
 from xdptables.emit.plan import Plan, make_plan
 from xdptables.emit.tables import evaluate, order
 from xdptables.fields import FIELDS, Family
+from xdptables.intervals import IntervalSet
+from xdptables.matches.condition import Cube
+from xdptables.matches.view import Kind
 
 FIELD_NAMES = sorted(set(FIELDS) - {"exthdr", "pkttype"})
 SIZES = (1, 5, 30, 60, 300, 1500)
@@ -100,3 +103,33 @@ def test_what_does_not_fit_passes_and_is_counted(seed: int) -> None:
                 if got:  # by the same rule as without the limit
                     rule = whole.slots[(answer(full, packet, whole) & 0xFFFFFF) - 1]
                     assert plan.slots[(got & 0xFFFFFF) - 1] == rule
+
+
+def test_a_skip_leads_to_the_beginning_of_what_was_moved() -> None:
+    """The decision that it names may stand behind others of its stretch."""
+
+    def when(**values: int) -> Cube:
+        return Cube(tuple((name, IntervalSet(((v, v),))) for name, v in sorted(values.items())))
+
+    many = order.SHORT + 100
+    both = [Decision(when(dport=i, src=i), Accept(None)) for i in range(many)]
+    onward = many + 1
+    decisions = [
+        Decision(when(proto=17), Skip(onward)),
+        *both,
+        Decision(when(src=70000), Accept(None)),
+        *both,
+    ]
+    drop = next(
+        d.then
+        for d in random_list(random.Random(1), Kind.IPV4, 50, ["src"], 0).decisions
+        if isinstance(d.then, Drop) and not d.split
+    )
+    decisions.append(Decision(Cube(), drop))
+    lists = (DecisionList(Kind.IPV4, tuple(decisions)),)
+    plan = make_plan(lists, request=EngineRequest("tables"))
+    assert plan.tables is not None and plan.tables.families[0].order >= 0
+    for proto in (6, 17):
+        for src, dport in ((5, 5), (5, 6), (70000, 5), (many - 1, many - 1)):
+            packet = {"proto": proto, "src": src, "dport": dport}
+            assert evaluate(plan.tables, Kind.IPV4, packet) == answer(lists[0], packet, plan), packet

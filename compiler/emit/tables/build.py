@@ -239,7 +239,7 @@ class _Build:
         if isinstance(then, Skip):
             if then.to in self.ends:
                 return CODE << 62 | PASS
-            return SKIP << 62 | int(order.position[then.to])
+            return SKIP << 62 | int(order.begin[then.to])
         if not isinstance(then, Drop):
             return CODE << 62 | PASS
         if not decision.split:

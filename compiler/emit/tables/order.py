@@ -25,11 +25,13 @@ SHORT = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Order:
-    """`position`: of each decision. `words`: in use. `next_word`, `last`: of each decision, where the search
-    goes on after it was hit, for one with a smaller number, and whether it ends. `moved`: some stretch is not
-    in order."""
+    """`position`: of each decision. `begin`: of a skip's target, where its stretch begins: the target's own
+    position only where nothing was moved. `words`: in use. `next_word`, `last`: of each decision, where
+    the search goes on after it was hit, for one with a smaller number, and whether it ends. `moved`: some
+    stretch is not in order."""
 
     position: Ints
+    begin: Ints
     words: int
     next_word: Ints
     last: NDArray[np.bool_]
@@ -47,6 +49,7 @@ def in_words(
     total, size = sum(lists), 64 * step
     position, next_word = np.zeros(total, np.int64), np.zeros(total, np.int64)
     last = np.ones(total, np.bool_)
+    stretch = np.zeros(total, np.int64)
     places: list[tuple[int, int]] = []
     at, begin, moved = 0, 0, False
     for count in lists:
@@ -57,11 +60,13 @@ def in_words(
             group = limits[lo:hi]
             kinds = np.unique(group)[::-1]
             if hi - lo < SHORT or kinds.size == 1:
+                stretch[lo:hi] = at
                 position[lo:hi] = np.arange(at, at + hi - lo)
                 at += hi - lo
                 continue
             moved = True
             at = _round_up(at, size)
+            stretch[lo:hi] = at
             for kind in kinds:
                 members = lo + np.flatnonzero(group == kind)
                 position[members] = np.arange(at, at + members.size)
@@ -70,7 +75,7 @@ def in_words(
                 last[members] = kind == kinds[-1]
         begin += count
         places.append((start, _round_up(at, size) // 64))
-    return Order(position, _round_up(at, size) // 64, next_word, last, moved), places
+    return Order(position, stretch, _round_up(at, size) // 64, next_word, last, moved), places
 
 
 def _round_up(at: int, to: int) -> int:
