@@ -28,6 +28,8 @@ from .bcc_import import import_bcc
 from .errors import KernelError, TooComplex, last_lines, no_memory
 
 FUNCTION = "xdptables"
+#: Text of more characters than this, several times that of ordinary rules, may be beyond what LLVM takes.
+LARGE = 100_000
 _LD_IMM64, _PSEUDO_MAP_FD = 0x18, 1
 
 
@@ -51,6 +53,8 @@ def compile_program(c_text: str, values: Mapping[str, memoryview] | None = None)
 
     Raises UserError when BCC is missing, KernelError when it refuses the text."""
     bcc = import_bcc()
+    if len(c_text) > LARGE:
+        _refuse_what_ends_the_compiler(bcc, c_text)
     said = ""
     try:
         with _environment(), _captured_output() as log:
@@ -96,6 +100,30 @@ def _release(module: Any, made: Mapping[str, int]) -> None:
     """BCC would keep the module, its maps and their descriptors until the process ends."""
     module.cleanup()
     _close(made)
+
+
+def _refuse_what_ends_the_compiler(bcc: Any, c_text: str) -> None:
+    """LLVM ends the whole process, without a word, where a branch or the stack goes beyond what BPF has. So a
+    large text is compiled in a child first. Raises TooComplex."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if not child:
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            with _environment():
+                bcc.BPF(text=c_text.encode())
+        except BaseException:  # what it refuses it refuses again, with its reasons
+            os._exit(0)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    if status:
+        raise TooComplex(
+            f"the compiler gives up on a program of {len(c_text) >> 10} KiB",
+            hint="this is a defect of xdptables, not of your rules",
+        )
 
 
 def _made(name: str, content: memoryview) -> int:
