@@ -233,3 +233,32 @@ def test_a_helper_keeps_every_drop_after_conntrack_in_netfilter() -> None:
                 server.close()
             pair.send_frames(flood(pair, 50))
             assert verdicts(pair)[DROPPED] == 0
+
+
+@pytest.mark.stock
+def test_an_entry_that_has_expired_is_no_entry() -> None:
+    """An answer that comes too late is dropped by netfilter too; the next question is answered."""
+    with firewall(SERVER) as pair, program(pair):
+        pair.run(pair.server, ["sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1"])
+        with pair.enter(pair.server):
+            asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with pair.enter(pair.client):
+            answering = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with asking, answering:
+            answering.bind((pair.client.addr4, 53))
+            asking.settimeout(0.5)
+            asking.sendto(b"question", (pair.client.addr4, 53))
+            _, whom = answering.recvfrom(100)
+            answering.sendto(b"in time", whom)
+            assert asking.recv(100) == b"in time"
+            dropped = verdicts(pair)[DROPPED]
+            pair.run(pair.server, ["sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout_stream=1"])
+            time.sleep(3.5)
+            answering.sendto(b"too late", whom)
+            with pytest.raises(TimeoutError):
+                asking.recv(100)
+            assert verdicts(pair)[DROPPED] == dropped + 1
+            asking.sendto(b"question", (pair.client.addr4, 53))
+            answering.recvfrom(100)
+            answering.sendto(b"in time", whom)
+            assert asking.recv(100) == b"in time"
