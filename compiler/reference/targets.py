@@ -19,9 +19,9 @@ CHANGES: dict[str, frozenset[str]] = {
     "TCPOPTSTRIP": frozenset({"tcp"}),
 }
 NAT = frozenset(("DNAT", "SNAT", "REDIRECT", "MASQUERADE", "NETMAP", "TPROXY"))
-#: These make conntrack active in a namespace.
 #: These write to the packet's connection: nothing is left of that where the packet started it and is dropped.
 WRITES_CONNECTION = frozenset(("CONNMARK", "CONNSECMARK"))
+#: These make conntrack active in a namespace.
 USES_CONNTRACK = frozenset(("CT", "NOTRACK", "CONNMARK", "CONNSECMARK", "SYNPROXY"))
 
 

@@ -40,7 +40,6 @@ class _Seen:
     """What some lists say of the rules, for packets of some protocols."""
 
     def __init__(self, lists: Sequence[DecisionList], protocols: IntervalSet | None) -> None:
-        self.lists = lists
         self.notes = {n.cause: n.why for d in lists for n in d.notes}
         self.reached = {key for d in lists for key in d.reached}
         narrowed = [item for d in lists for item in narrow(d, protocols).decisions]

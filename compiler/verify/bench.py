@@ -135,7 +135,7 @@ class Bench:
         tags: dict[bytes, int] = {}
         log.read()
         packets: list[tuple[str, bytes]] = []
-        with _one_cpu():
+        with one_cpu():
             for start in range(0, len(frames), _CHUNK):
                 for index, frame in enumerate(frames[start : start + _CHUNK], start):
                     common = probe.datagram(frame)
@@ -229,7 +229,7 @@ def judge(
 
 
 @contextlib.contextmanager
-def _one_cpu() -> Iterator[None]:
+def one_cpu() -> Iterator[None]:
     """Frames sent from one CPU arrive in their order."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(before)})

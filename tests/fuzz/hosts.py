@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fuzz import sets
@@ -15,7 +14,7 @@ from fuzz.traffic import Event
 from xdptables.fields import Family
 from xdptables.rules.model import Variant
 from xdptables.verify import probe
-from xdptables.verify.bench import IFNAME, Bench, flush_conntrack
+from xdptables.verify.bench import IFNAME, Bench, flush_conntrack, one_cpu
 
 _CHUNK = 64  # below the ring size of veth under XDP
 _QUIET = (
@@ -110,7 +109,7 @@ class Host(Bench):
     def play(self, events: Sequence[Event], start: int, without: Collection[int] = ()) -> Seen:
         """A part of a trial: `start` is the index of its first event in the whole; `without`: not sent."""
         packets: list[bytes] = []
-        with _one_cpu():
+        with one_cpu():
             for at in range(0, len(events), _CHUNK):
                 for index, event in enumerate(events[at : at + _CHUNK], start + at):
                     if event.out:
@@ -195,14 +194,3 @@ def _plain(frame: bytes, nat: bool) -> bytes:
             body = body[:2] + body[4:8] + b"..." + body[12:]  # the quoted packet's flow label
         return b"6" + frame[18:54] + body
     return b""
-
-
-@contextlib.contextmanager
-def _one_cpu() -> Iterator[None]:
-    """Frames sent from one CPU arrive in their order."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(before)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
