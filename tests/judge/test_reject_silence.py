@@ -150,8 +150,11 @@ def _judged(bench: Bench, frames: Sequence[Frame], variant: Variant, family: Fam
 
 
 def _quiet(bench: Bench) -> None:
-    """No limit on replies."""
-    limits = ("net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_ratemask=0", "net.ipv6.icmp.ratelimit=0")
+    """No limit on replies: none per target, and not the one for all, which spares what the mask lacks."""
+    limits = (
+        "net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_ratemask=0",
+        "net.ipv6.icmp.ratelimit=0", "net.ipv6.icmp.ratemask=127",
+    )  # fmt: skip
     bench.pair.run(bench.pair.server, ["sysctl", "-qw", *limits])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import threading
@@ -153,9 +154,22 @@ def _fill_the_table(pair: NetnsPair) -> None:
             frame[34:36] = struct.pack("!H", 1024 + n % 60000)
             frame[29] = 3 + n // 60000
             frame[24:26] = _ip_checksum(frame[14:34])
-            sender.send(frame)
+            _send(sender, frame)
     count = int(pair.run(pair.server, ["sysctl", "-n", "net.netfilter.nf_conntrack_count"]).stdout)
     assert count >= limit - 1000
+
+
+def _send(sender: socket.socket, frame: bytes) -> None:
+    """Once there is room: on a busy machine the receiver's backlog fills up."""
+    deadline = time.monotonic() + seconds(10)
+    while True:
+        try:
+            sender.send(frame)
+            return
+        except OSError as error:
+            if error.errno != errno.ENOBUFS or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
 
 
 def _ip_checksum(header: bytearray) -> bytes:
