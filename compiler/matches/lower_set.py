@@ -30,6 +30,8 @@ def set_match(match: Match, view: View) -> Condition:
     name, directions = option.words[0].text, tuple(option.words[1].text.split(","))
     if name in view.changing_sets:
         return Condition.maybe(f"-m set: rules add to the set {name}, or take from it")
+    if match.option("--return-nomatch") is not None:  # the nomatch entries match, the others do not
+        return Condition.maybe("-m set: --return-nomatch")
     result = _holds(name, directions, view)
     if any(o.name not in _PLAIN for o in match.options):
         result &= Condition.maybe("-m set: counters of the set")
@@ -47,6 +49,8 @@ def counted(match: Match, view: View) -> Condition:
         return Condition.maybe(f"-m set: the set {option.words[0].text} is not known")
     if not any(s is not None and contents(s).counts for s in involved):
         return NO
+    if any(e.nomatch for s in involved if s is not None for e in contents(s).elements):
+        return Condition.maybe("-m set: the set has counters")  # and so have its nomatch entries
     directions = tuple(option.words[1].text.split(",")) if len(option.words) == 2 else ()
     held = _holds(option.words[0].text, directions, view)
     return Condition(NOTHING, held.may, ("-m set: the set has counters",))

@@ -51,7 +51,8 @@ def counts(match: Match, sight: Sight) -> bool:
     if any(s is None or s.kind not in (*_TYPES, "list:set") for s in involved):
         return True
     counting = any(s is not None and "counters" in s.options for s in involved)
-    return counting and _in(name, ends, sight) is not NO
+    excepting = any(s is not None and any("nomatch" in e.split() for e in s.entries) for s in involved)
+    return counting and (excepting or _in(name, ends, sight) is not NO)
 
 
 def filled(rulesets: Iterable[Ruleset]) -> frozenset[str]:

@@ -136,7 +136,8 @@ ICMP = {FOUR: (0x0800, 0x0801, 0x4D03, 0x0303, 0x0000), SIX: (0x8000, 0x8001, 0x
 
 def parts(names: list[str]) -> list[str]:
     ends = ("src", "dst", "src,src", "src,dst", "dst,dst", "src,src,dst", "src,dst,dst")
-    return [f"-m set {no}--match-set {name} {end}" for name in names for end in ends for no in ("", "! ")]
+    plain = [f"-m set {no}--match-set {name} {end}" for name in names for end in ends for no in ("", "! ")]
+    return plain + [f"{part} --return-nomatch" for part in plain if "net " in part]
 
 
 def packets(family: Family) -> list[Frame]:
