@@ -38,8 +38,8 @@ AUTOMATIC = EngineRequest()
 MOST_HALVINGS = 5
 
 #: Nanoseconds, measured with BPF_PROG_TEST_RUN (docs/performance.md); only their ratio counts.
-NS_A_DECISION, NS_A_HALVING = 0.3, 0.4
-NS_TABLES, NS_A_FIELD, NS_A_LEVEL = 5.0, 1.5, 3.0
+NS_A_DECISION, NS_A_HALVING, NS_A_SPLIT = 0.3, 0.4, 1.2
+NS_TABLES, NS_A_FIELD, NS_A_LEVEL = 5.0, 2.0, 3.0
 #: Straight code of more tests than this takes clang and the verifier longer than tables do.
 MANY_TESTS = 600
 #: Straight code shows each rule, which is worth so much.
@@ -88,11 +88,13 @@ def tests_of(decision: Decision) -> int:
 
 
 def _linear(decisions: Sequence[Decision]) -> float:
-    """A packet tries every decision; most fail at their first test, and long sets are searched by halves."""
-    return sum(
+    """A packet tries every decision; most fail at their first test, and long sets are searched by halves. The
+    search for the rule of a merged drop has branches that the processor can't foresee."""
+    tests = sum(
         NS_A_DECISION + NS_A_HALVING * max((len(s.pairs).bit_length() - 1 for _, s in d.when.sets), default=0)
         for d in decisions
     )
+    return tests + NS_A_SPLIT * max((len(d.split).bit_length() for d in decisions), default=0)
 
 
 def _tables(lists: Sequence[DecisionList]) -> float:

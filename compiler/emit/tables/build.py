@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -10,9 +11,11 @@ import numpy as np
 from ...decisions.model import Decision, DecisionList, Drop, Skip
 from ...fields import FIELDS, Family
 from ..outcome import PASS, Coder
+from .answers import answers, small
 from .classes import FieldClasses, Ints, field_classes
 from .dimensions import group_rows, grouped, limits
 from .model import (
+    ANSWERS,
     CODE,
     SKIP,
     SLOT_AT,
@@ -30,7 +33,7 @@ from .order import Order, in_words
 from .owners import Owners, owners
 from .pool import Pool, TooLarge
 from .search import narrow_search, wide_search
-from .vectors import place
+from .vectors import Placed, place
 
 #: A row has two levels of summaries at most, of 64 bits each.
 MAX_WORDS = 64 * 64
@@ -120,16 +123,21 @@ class _Build:
         ]
         # Without any field there is still a row: one class, in which everything holds.
         groups = grouped(classes, count // 64) or [[field_classes("proto", self.decisions, 255)]]
-        targets = frozenset(d.then.to for d in self.decisions if isinstance(d.then, Skip)) - self.ends
-        order, places, levels = self._order(targets, limits(groups, count))
         owned = [(c, owners(c, self.decisions, self.coder.slots)) for c in classes if not self._is_direct(c)]
         self.owners = {c.name: o for c, o in owned if o is not None}
-        dimensions = tuple(self._dimension(g, order, levels) for g in groups)
+        alone = len(groups) == 1 and small(math.prod(c.classes for c in groups[0]), count // 64 + 3)
+        limited = np.zeros(count, np.int64) if alone else limits(groups, count)
+        order, places, levels = self._order(limited)
         since = pool.used
         outcomes, info = self._outcomes(order)
-        at = pool.add(outcomes)
-        info_at = pool.add(info) if order.moved else -1
-        pool.section(f"{self.family.value}: what each of {count} decisions answers", since)
+        if alone:
+            dimensions, at, places = self._alone(groups[0], order, outcomes, places)
+            self.grain, levels, info_at = 0, ANSWERS, -1
+        else:
+            at = pool.add(outcomes)
+            info_at = pool.add(info) if order.moved else -1
+            pool.section(f"{self.family.value}: what each of {count} decisions answers", since)
+            dimensions = tuple(self._dimension(g, order, levels) for g in groups)
         return FamilyTables(
             self.family,
             levels,
@@ -142,12 +150,13 @@ class _Build:
             self.fields,
             tuple(self.searches),
             tuple(sorted(self.split_fields)),
-            bool(targets) or any(isinstance(d.then, Skip) for d in self.decisions),
+            any(isinstance(d.then, Skip) for d in self.decisions),
             count,
         )
 
-    def _order(self, targets: frozenset[int], limited: Ints) -> tuple[Order, list[tuple[int, int]], int]:
+    def _order(self, limited: Ints) -> tuple[Order, list[tuple[int, int]], int]:
         """With it come the places of the lists and how many levels of summaries there are."""
+        targets = frozenset(d.then.to for d in self.decisions if isinstance(d.then, Skip)) - self.ends
         counts = [len(d.decisions) for d in self.lists]
         for grain in range(self.most_grain + 1):
             order, places = in_words(counts, targets, limited, 1 << grain)
@@ -164,27 +173,46 @@ class _Build:
     def _dimension(self, group: Sequence[FieldClasses], order: Order, levels: int) -> Dimension:
         pool = self.pool
         rows, combinations = group_rows(group, order, len(self.decisions), pool)
-        names = " and ".join(f.name for f in group)
         since = pool.used
         placed = place(rows, levels, self.grain, pool)
         shape = "whole rows" if placed.dense else "what differs from the default row"
-        pool.section(f"{self.family.value} {names}: {rows.classes} rows, {shape}", since)
-        alone = len(group) == 1 and not self._is_direct(group[0])
-        if alone:
+        pool.section(f"{self._names(group)}: {rows.classes} rows, {shape}", since)
+        return self._looked_up(group, combinations, placed)
+
+    def _alone(
+        self, group: Sequence[FieldClasses], order: Order, outcomes: Words, places: list[tuple[int, int]]
+    ) -> tuple[tuple[Dimension, ...], int, list[tuple[int, int]]]:
+        """The only dimension: rows of outcomes, and of each list which of them is its own."""
+        rows, combinations = group_rows(group, order, len(self.decisions), self.pool)
+        since = self.pool.used
+        table, number = answers(rows, places, outcomes)
+        at = self.pool.add(table)
+        self.pool.section(f"{self._names(group)}: what {rows.classes} classes answer", since)
+        row = np.uint64(at) + np.arange(rows.classes, dtype=np.uint64) * np.uint64(table.shape[1])
+        placed = Placed(row, True, 0, 0)
+        return (self._looked_up(group, combinations, placed),), at, [(n, 0) for n in number]
+
+    def _names(self, group: Sequence[FieldClasses]) -> str:
+        return f"{self.family.value} {' and '.join(f.name for f in group)}"
+
+    def _looked_up(
+        self, group: Sequence[FieldClasses], combinations: Ints | None, placed: Placed
+    ) -> Dimension:
+        """The fields to the rows that `placed` has for each class, or for each of their `combinations`."""
+        pool, rows = self.pool, placed.row.size
+        if len(group) == 1 and not self._is_direct(group[0]):
             table = self._field(group[0], placed.row)
-            return Dimension((table,), -1, placed.dense, placed.default, placed.default_blocks, rows.classes)
+            return Dimension((table,), -1, placed.dense, placed.default, placed.default_blocks, rows)
         since = pool.used
-        which = np.arange(rows.classes) if combinations is None else combinations
+        which = np.arange(rows) if combinations is None else combinations
         combined = pool.add(placed.row[which])
-        pool.section(f"{self.family.value} {names}: {which.size} combinations to rows", since)
+        pool.section(f"{self._names(group)}: {which.size} combinations to rows", since)
         tables, stride = [], which.size
         for field in group:
             stride //= field.classes
             numbers = np.arange(field.classes, dtype=np.uint64) * np.uint64(stride)
             tables.append(self._field(field, numbers))
-        return Dimension(
-            tuple(tables), combined, placed.dense, placed.default, placed.default_blocks, rows.classes
-        )
+        return Dimension(tuple(tables), combined, placed.dense, placed.default, placed.default_blocks, rows)
 
     def _is_direct(self, field: FieldClasses) -> bool:
         return FIELDS[field.name].width(self.family) <= DIRECT_BITS
@@ -200,7 +228,7 @@ class _Build:
         else:
             if owned is not None:
                 entries = entries | owned.slots << np.uint64(SLOT_AT)
-            direct, search = -1, self._search(field.name, field.starts, entries)
+            direct, search = -1, self._search(field.name, field.starts, entries, hashed=True)
             role = "value to class" + (" and rule" if owned is not None else "")
         role = f"{self.family.value} {field.name}: {role}, {len(field.starts)} intervals"
         self.pool.section(f"{role} in {field.classes} classes", since)
@@ -217,9 +245,9 @@ class _Build:
         quads = padded.reshape(-1, 4).astype(np.uint64) << np.array([0, 16, 32, 48], np.uint64)
         return self.pool.add(np.bitwise_or.reduce(quads, axis=1))
 
-    def _search(self, name: str, starts: list[int], entries: Words) -> Search:
-        wide = FIELDS[name].width(self.family) > 64
-        return wide_search(self.pool, starts, entries) if wide else narrow_search(self.pool, starts, entries)
+    def _search(self, name: str, starts: list[int], entries: Words, hashed: bool = False) -> Search:
+        search = wide_search if FIELDS[name].width(self.family) > 64 else narrow_search
+        return search(self.pool, starts, entries, hashed)
 
     # -- decisions to outcomes -------------------------------------------------------------------
 

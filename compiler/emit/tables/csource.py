@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ...fields import FIELDS, Family
 from .model import (
     DE_BRUIJN,
     FIRST_BIT,
+    HASH_HIGH,
+    HASH_LOW,
+    HASH_SEEDED,
     LEAF,
     LOW_HALF,
     NODE,
@@ -29,6 +33,8 @@ def template_values(tables: Tables) -> dict[str, Any]:
         "leaf": LEAF,
         "skip": SKIP,
         "low_half": f"{LOW_HALF:#x}ULL",
+        "hash": [f"{factor:#x}ULL" for factor in (HASH_HIGH, HASH_LOW, HASH_SEEDED)],
+        "points": any(f.search and f.search.points for f in _fields(tables)),
         "rows": max((len(f.dimensions) for f in tables.families), default=1),
         "slots": max((len(_slots(f)) for f in tables.families), default=0),
         "families": {f.family.value: _family(f, tables) for f in tables.families},
@@ -40,6 +46,10 @@ def template_values(tables: Tables) -> dict[str, Any]:
 
 def _size(count: int) -> str:
     return f"{count / 1024:.1f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"
+
+
+def _fields(tables: Tables) -> Iterator[FieldTable]:
+    return (f for family in tables.families for d in family.dimensions for f in d.fields)
 
 
 def _slots(family: FamilyTables) -> list[FieldTable]:
@@ -122,7 +132,15 @@ def _search(search: Search, tables: Tables) -> dict[str, Any]:
         at = search.entry & 0xFFFFFFFF
         low, head = int(tables.words[at]), int(tables.words[at + 1])
         root = {"at": at + 2, "low": f"{low:#x}ULL", "shift": head & 63, "last": head >> 8}
+    points = search.points
     return {
+        "points": points
+        and {
+            "seeds": points.seeds,
+            "shift": 64 - points.bits,
+            "slots": points.slots,
+            "slot_shift": 64 - points.slot_bits,
+        },
         "entry": f"{search.entry:#x}ULL",
         "root": root,
         "nodes": search.nodes,

@@ -9,6 +9,10 @@ from ...fields import FIELDS
 from ...matches.view import Kind
 from ..outcome import PASS
 from .model import (
+    ANSWERS,
+    HASH_HIGH,
+    HASH_LOW,
+    HASH_SEEDED,
     LEAF,
     LOW_HALF,
     NODE,
@@ -20,6 +24,8 @@ from .model import (
     SPLIT_FIELD_AT,
     Dimension,
     FamilyTables,
+    Points,
+    Search,
     Tables,
 )  # fmt: skip
 
@@ -53,10 +59,28 @@ class _Lookup:
             if field.search is None:
                 total += self.word(field.direct + (value >> 2)) >> (value & 3) * 16 & 0xFFFF
                 continue
-            result = self._find(field.search.entry, value, field.name)
+            result = self._search(field.search, value, field.name)
             total += result & LOW
             self.slots[field.name] = result >> SLOT_AT & (1 << SLOT_BITS) - 1 if field.slots else 0
         return total if dimension.combined < 0 else self.word(dimension.combined + total)
+
+    def _search(self, search: Search, value: int, name: str) -> int:
+        if search.points is not None:
+            result = self._point(search.points, value, FIELDS[name].width(self.family.family) > 64)
+            if result is not None:
+                return result
+        return self._find(search.entry, value, name)
+
+    def _point(self, points: Points, value: int, wide: bool) -> int | None:
+        hashed = value * HASH_LOW & HALF
+        if wide:
+            hashed = (value >> 64) * HASH_HIGH + (value & HALF) * HASH_LOW & HALF
+        number = hashed >> (64 - points.bits)
+        seed = self.word(points.seeds + (number >> 2)) >> (number & 3) * 16 & 0xFFFF
+        slot = ((hashed ^ hashed >> 32 ^ seed) * HASH_SEEDED & HALF) >> (64 - points.slot_bits)
+        at = points.slots + slot * (3 if wide else 2)
+        key = self.word(at) << 64 | self.word(at + 1) if wide else self.word(at)
+        return self.word(at + (2 if wide else 1)) if key == value else None
 
     def _find(self, entry: int, value: int, name: str) -> int:
         if FIELDS[name].width(self.family.family) <= 64:
@@ -86,6 +110,8 @@ class _Lookup:
     def run(self, at: int, end: int) -> int:
         """The first decision from position `at` on, before word `end`."""
         family = self.family
+        if family.levels == ANSWERS:
+            return self._answer(self.word(self.rows[0] + at))
         step = 1 << family.grain
         begin, blocks = at >> 6, self._blocks(at >> 12, end)
         block, words, best, hit = 0, 0, HALF, -1

@@ -23,6 +23,9 @@ SLOT_AT, SLOT_BITS = 32, 24
 #: An IPv6 entry of the high half that goes on with the low half.
 LOW_HALF = 1 << 61
 
+#: Instead of a number of levels.
+ANSWERS = -1
+
 # An outcome, in the two highest bits.
 CODE, SKIP, SPLIT = 0, 1, 2
 #: Of a split: the low half is the code's flags, then where its own search begins (0: it has none), then the
@@ -35,10 +38,28 @@ DE_BRUIJN = 0x022FDD63CC95386D
 FIRST_BIT = 1
 
 
+#: Factors of the hash of points: of a value (of its high and low half), and of what its seed made of it.
+HASH_HIGH, HASH_LOW, HASH_SEEDED = 0xD6E8FEB86659FD93, 0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F
+SEED_BITS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Single values by a hash in which no two collide: the `bits` highest bits of the hash choose a seed, of
+    16 bits, and hash and seed one of 2 ** `slot_bits` slots. A slot is the value, in one word or, wide, in
+    two, and its result. What is in no slot is no point."""
+
+    seeds: int
+    bits: int
+    slots: int
+    slot_bits: int
+
+
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Value to result. `entry` is where it begins; `nodes` and `steps` bound the way to an answer, `low_*`
-    in the low half of a 128-bit value, which is asked for where `low` is set."""
+    """Value to result. `points` is asked first. `entry` is where the rest begins; `nodes` and `steps` bound
+    the way to an answer, `low_*` in the low half of a 128-bit value, which is asked for where `low` is set.
+    """
 
     entry: int
     nodes: int
@@ -46,6 +67,7 @@ class Search:
     low: bool = False
     low_nodes: int = 0
     low_steps: int = 0
+    points: Points | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +106,8 @@ class FamilyTables:
 
     `levels` of summaries over the words of a row: 0 (one word), 1, 2 (up to 4,096). With one level a bit of
     the summary stands for a step of 2 ** `grain` words, and there are up to 64 steps; with two, for one word.
+    With one dimension only there is nothing to intersect: `levels` is ANSWERS, and a row holds an outcome for
+    each kind, of which `starts` gives the number.
     `outcomes`: a word for each position. `order`: for each position the decision's number, then the step
     where the next group begins and whether the group is the last; -1 where positions are in order.
     `starts`: of each kind the first position, and the first word that is no longer its own.

@@ -3,18 +3,21 @@
 The shape of DXR (Zec, Rizzo, Mikuc: "DXR: towards a billion routing lookups per second in software",
 2012), with the width of the buckets taken from the bounds: a node is an array over the span of its
 bounds, a bucket with many bounds inside is a node again. A 128-bit value is searched by its high half,
-and by its low half only where bounds share one high half.
+and by its low half only where bounds share one high half. What is a list of points but for little is
+looked up in a hash first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from . import points
 from .classes import Ints
-from .model import LEAF, LOW_HALF, NODE, Search, Words
+from .model import LEAF, LOW_HALF, NODE, Points, Search, Words
 from .pool import Pool
 
 #: A bucket with more bounds than this becomes a node of its own, down to so many nodes.
@@ -97,20 +100,37 @@ class _Builder:
         return out
 
 
-def narrow_search(pool: Pool, starts: Sequence[int], entries: Words) -> Search:
-    """Of values up to 62 bits. starts[0] is 0."""
+def narrow_search(pool: Pool, starts: Sequence[int], entries: Words, hashed: bool = False) -> Search:
+    """Of values up to 62 bits. starts[0] is 0. `hashed`: points may go into a hash."""
     array, kept = _compress(np.array(starts, np.uint64), entries)
+    found, rest = _points(pool, None, array, kept) if hashed else (None, slice(None))
+    array, kept = _compress(array[rest], kept[rest])
     builder = _Builder(pool, array, kept, NARROW_LAST)
     entry = builder.entry(1, array.size, 0)
-    return Search(entry, builder.depth.nodes, builder.depth.steps)
+    return Search(entry, builder.depth.nodes, builder.depth.steps, points=found)
 
 
-def wide_search(pool: Pool, starts: Sequence[int], entries: Words) -> Search:
+def wide_search(pool: Pool, starts: Sequence[int], entries: Words, hashed: bool = False) -> Search:
     """Of 128-bit values."""
     raw = np.frombuffer(b"".join(s.to_bytes(16, "big") for s in starts), ">u8").reshape(-1, 2)
-    both = raw.astype(np.uint64)
-    keep = np.append(True, entries[1:] != entries[:-1])
-    high, low, kept = both[keep, 0].copy(), both[keep, 1].copy(), entries[keep]
+    both, kept = _compress(raw.astype(np.uint64), entries)
+    found, rest = _points(pool, both[:, 0], both[:, 1], kept) if hashed else (None, slice(None))
+    both, kept = _compress(both[rest], kept[rest])
+    return replace(_halves(pool, both[:, 0].copy(), both[:, 1].copy(), kept), points=found)
+
+
+def _points(
+    pool: Pool, high: Words | None, low: Words, entries: Words
+) -> tuple[Points | None, NDArray[np.bool_] | slice]:
+    """The points, and which intervals are left."""
+    apart = points.points(high, low, entries)
+    if not apart.any():
+        return None, slice(None)
+    found = points.place(pool, None if high is None else high[apart], low[apart], entries[apart])
+    return (found, slice(None)) if found is None else (found, ~apart)
+
+
+def _halves(pool: Pool, high: Words, low: Words, kept: Words) -> Search:
     # Bounds inside one high half: the low half decides there.
     inside = np.flatnonzero(low != 0)
     shared, first_of, counts = np.unique(high[inside], return_index=True, return_counts=True)
