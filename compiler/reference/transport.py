@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..fields import Family
+from ..intervals import IntervalSet
 from ..rules.model import Match, Option
 from .answers import Answer, Sight, known
 from .options import every, within
@@ -79,9 +80,16 @@ def _mss(options: bytes) -> int | None:
 def icmp(match: Match, sight: Sight) -> Answer:
     packet = sight.packet
     protocol = ICMP if packet.family is Family.IPV4 else ICMP6
+    if packet.fragment and sight.reassembled:
+        # A first fragment has eight bytes at least, so the datagram has a header; its type is not known here.
+        return every(match, lambda o: _any_type(o.value) if o.name.endswith("-type") else MAYBE)
     if packet.fragment or packet.protocol != protocol:
-        return MAYBE if match.options or not sight.reassembled else YES
+        return MAYBE
     return every(match, lambda o: within(o, packet.icmp))
+
+
+def _any_type(value: object) -> Answer:
+    return YES if isinstance(value, IntervalSet) and value.is_full(16) else MAYBE
 
 
 def ah(match: Match, sight: Sight) -> Answer:

@@ -163,6 +163,29 @@ COMMIT
         "in 02000000000b02000000000a080045000024000100004011b6bdc0000209c00002010036003500103d620000000000000000",
         "in 02000000000b02000000000a080045000024000100004011b8c700000000c00002010036003500103d620000000000000000",
     )),
+    # A joined datagram has the header that ICMP of any type wants, though no fragment shows the type.
+    Regression("seed 910340", Variant.NFT, engine="tables", real=False, rules=(
+        Dump(Family.IPV4, """
+*security
+:INPUT ACCEPT [0:0]
+:c2 - [0:0]
+-A INPUT -p icmp -m icmp --icmp-type any -j c2
+-A c2 -j DROP
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b020000000077080045000034000100034001d8c2c0000202e00000000800f7ff00000000000000000000000000000000000000000000000000000000",
+    )),
+    Regression("seed 910974", Variant.LEGACY, real=True, rules=(
+        Dump(Family.IPV4, """
+*filter
+:INPUT ACCEPT [0:0]
+-A INPUT -p icmp -m icmp --icmp-type any -j DROP
+COMMIT
+"""),
+    ), traffic=(
+        "in 02000000000b02000000000a080045000034000120004001d6c4c0000202c00002010800f7ff00000000000000000000000000000000000000000000000000000000",
+    )),
 )
 # fmt: on
 
