@@ -23,7 +23,6 @@ FLAG_LOCAL_TELLS6 = 128
 
 LOCAL = 1
 BROADCAST = 2
-NEAR = 4  # where they begin in the map of the configuration
 _NONE = (1 << 64) - 1
 
 CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
@@ -66,16 +65,17 @@ def flags(host: HostFacts) -> int:
 def fill(maps: Mapping[str, int], host: HostFacts) -> None:
     """Make the maps say what `host` says; on a running program too: what is gone is deleted first."""
     if CONFIG in maps:
-        mac = int(host.interface.mac.replace(":", "") or "0", 16)
-        values = {0: mac, 1: flags(host)}
-        if syscall.map_info(maps[CONFIG]).max_entries > NEAR:
-            values |= dict(enumerate(near(host), NEAR))
-        for index, value in values.items():
-            syscall.map_update(maps[CONFIG], struct.pack("=I", index), struct.pack("=Q", value))
+        _configure(maps[CONFIG], host, flags(host))
     # An address in both counts as broadcast, of which fewer packets are dropped.
     local4 = prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST)
     _fill_local(maps, local4, LOCAL4, HOST4, 32)
     _fill_local(maps, prefixes(host.local6, LOCAL), LOCAL6, HOST6, 128)
+
+
+def _configure(fd: int, host: HostFacts, flags: int) -> None:
+    """The whole of `struct xt_config` at once, which the program does not write to."""
+    mac = int(host.interface.mac.replace(":", "") or "0", 16)
+    syscall.map_update(fd, bytes(4), struct.pack("=14Q", mac, flags, *near(host)))
 
 
 def near(host: HostFacts) -> list[int]:
@@ -116,7 +116,7 @@ def trie_entries(prefixes: Mapping[Network, int]) -> dict[bytes, bytes]:
 
 def pause(maps: Mapping[str, int], host: HostFacts) -> None:
     """From now on nothing is dropped, until `fill` writes the flags anew."""
-    syscall.map_update(maps[CONFIG], struct.pack("=I", 1), struct.pack("=Q", flags(host) | FLAG_PAUSED))
+    _configure(maps[CONFIG], host, flags(host) | FLAG_PAUSED)
 
 
 def prefixes(cidrs: tuple[str, ...], value: int) -> dict[Network, int]:

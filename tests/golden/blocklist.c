@@ -9,7 +9,7 @@
 #define XT_DROP(slot) ((slot) + 1U)
 #define XT_SLOT(what) (((what) & 0xffffffU) - 1U)
 
-/* xt_config[1] */
+/* xt_config.flags */
 #define XT_FORWARDS4 1ULL
 #define XT_FORWARDS6 2ULL
 #define XT_MC_FORWARDING4 4ULL
@@ -56,9 +56,10 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-/* 0: our MAC, 1: flags, 2: when the first look-up missed; 4-7: addresses of this host, 8-15: IPv6 ones, in
- * two halves. All ones where there are none. */
-BPF_ARRAY(xt_config, u64, 16);
+/* What the program is told of the host: one value, found once a packet, and never written here. near: addresses
+ * of the host, the IPv6 ones in two halves; all ones where there are none. */
+struct xt_config { u64 mac, flags, near4[4], near6[8]; };
+BPF_ARRAY(xt_config, struct xt_config, 1);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 6);
 /* slot 0: line 6: -A INPUT -s 198.51.100.7/32 -j DROP */
@@ -224,26 +225,27 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
-/* The few addresses that most packets are for. */
-static __always_inline int xt_near4(u64 dst)
+static __always_inline u64 xt_differ(u64 a, u64 b)
 {
-#pragma unroll
-    for (u32 i = 4; i < 8; i++) {
-        u32 at = i;
-        u64 *near = xt_config.lookup(&at);
-        if (near && *near == dst)
-            return 1;
-    }
-    return 0;
+    u64 bits = a ^ b;
+    return (bits | -bits) >> 63; /* the highest bit is set in a number or in its negative, unless it is 0 */
 }
 
-static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt_packet *p, u64 flags)
+/* The few addresses that most packets are for. No branches: nothing foretells which of them it is. */
+static __always_inline int xt_near4(const u64 *near, u64 dst)
+{
+    return !(xt_differ(near[0], dst) & xt_differ(near[1], dst) & xt_differ(near[2], dst) &
+             xt_differ(near[3], dst));
+}
+
+static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt_packet *p,
+                                             const struct xt_config *config)
 {
     if (p->dst == 0xffffffff)
         return 1;
     if (p->dst >> 28 == 14)
-        return !(flags & XT_MC_FORWARDING4);
-    if ((flags & XT_LOCAL_TELLS4) && xt_near4(p->dst))
+        return !(config->flags & XT_MC_FORWARDING4);
+    if ((config->flags & XT_LOCAL_TELLS4) && xt_near4(config->near4, p->dst))
         return 1;
     u32 dst = p->dst, *kind = xt_host4.lookup(&dst);
     if (!kind) {
@@ -254,9 +256,9 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
         key.addr[3] = dst;
         kind = xt_local4.lookup(&key);
     }
-    if (!kind || (*kind == 2 && (flags & XT_BC_FORWARDING)))
+    if (!kind || (*kind == 2 && (config->flags & XT_BC_FORWARDING)))
         return 0;
-    if (flags & XT_LOCAL_TELLS4)
+    if (config->flags & XT_LOCAL_TELLS4)
         return 1;
     struct bpf_fib_lookup fib = {
         .family = 2, .l4_protocol = p->proto, .tos = p->tos, .ifindex = ctx->ingress_ifindex,
@@ -290,18 +292,18 @@ int xdptables(struct xdp_md *ctx)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     struct xt_ethhdr *eth = data;
-    u32 zero = 0, one = 1;
+    u32 zero = 0;
 
     if ((void *)(eth + 1) > end)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 bytes = end - data;
     asm volatile("" : "+r"(bytes)); /* now: a pointer kept for later differs with every path to there */
-    u64 *mac = xt_config.lookup(&zero), *flags = xt_config.lookup(&one);
-    if (!mac || !flags)
+    const struct xt_config *config = xt_config.lookup(&zero);
+    if (!config)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 to = (u64)eth->dst[0] << 40 | (u64)eth->dst[1] << 32 | (u64)eth->dst[2] << 24 |
              (u64)eth->dst[3] << 16 | (u64)eth->dst[4] << 8 | eth->dst[5];
-    if (!(eth->dst[0] & 1) && to != *mac)
+    if (!(eth->dst[0] & 1) && to != config->mac)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
@@ -311,7 +313,7 @@ int xdptables(struct xdp_md *ctx)
     if (eth->proto == bpf_htons(0x0800)) {
         if (xt_read_ipv4(p, eth + 1, end))
             return xt_odd(p);
-        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), config->mac);
         if (alone != XT_PASS) {
             what = alone;
             gated = 0;
@@ -323,7 +325,7 @@ int xdptables(struct xdp_md *ctx)
         if (what & XT_LOCAL) {
             if (p->options)
                 return xt_passed(p, XT_WHY_OPTIONS);
-            if (!xt_delivered_ipv4(ctx, p, *flags))
+            if (!xt_delivered_ipv4(ctx, p, config))
                 return xt_passed(p, XT_WHY_NOT_LOCAL);
         }
 
@@ -332,7 +334,7 @@ int xdptables(struct xdp_md *ctx)
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
-    if (*flags & XT_PAUSED)
+    if (config->flags & XT_PAUSED)
         return xt_passed(p, XT_WHY_PAUSED);
     u32 slot = XT_SLOT(what);
     struct xt_counter *n = xt_rules.lookup(&slot);

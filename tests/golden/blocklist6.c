@@ -9,7 +9,7 @@
 #define XT_DROP(slot) ((slot) + 1U)
 #define XT_SLOT(what) (((what) & 0xffffffU) - 1U)
 
-/* xt_config[1] */
+/* xt_config.flags */
 #define XT_FORWARDS4 1ULL
 #define XT_FORWARDS6 2ULL
 #define XT_MC_FORWARDING4 4ULL
@@ -56,9 +56,10 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-/* 0: our MAC, 1: flags, 2: when the first look-up missed; 4-7: addresses of this host, 8-15: IPv6 ones, in
- * two halves. All ones where there are none. */
-BPF_ARRAY(xt_config, u64, 16);
+/* What the program is told of the host: one value, found once a packet, and never written here. near: addresses
+ * of the host, the IPv6 ones in two halves; all ones where there are none. */
+struct xt_config { u64 mac, flags, near4[4], near6[8]; };
+BPF_ARRAY(xt_config, struct xt_config, 1);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 6);
 /* slot 0: line 6: -A PREROUTING -s 2001:db8:bad::/48 -j DROP */
@@ -256,23 +257,27 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
-static __always_inline int xt_near6(u64 hi, u64 lo)
+static __always_inline u64 xt_differ(u64 a, u64 b)
 {
-#pragma unroll
-    for (u32 i = 8; i < 16; i += 2) {
-        u32 first = i, second = i + 1;
-        u64 *near_hi = xt_config.lookup(&first), *near_lo = xt_config.lookup(&second);
-        if (near_hi && near_lo && *near_lo == lo && *near_hi == hi)
-            return 1;
-    }
-    return 0;
+    u64 bits = a ^ b;
+    return (bits | -bits) >> 63; /* the highest bit is set in a number or in its negative, unless it is 0 */
 }
 
-static __always_inline int xt_delivered_ipv6(struct xdp_md *ctx, const struct xt_packet *p, u64 flags)
+static __always_inline int xt_near6(const u64 *near, u64 hi, u64 lo)
+{
+    u64 differ = 1;
+#pragma unroll
+    for (u32 i = 0; i < 8; i += 2)
+        differ &= xt_differ(near[i], hi) | xt_differ(near[i + 1], lo);
+    return !differ;
+}
+
+static __always_inline int xt_delivered_ipv6(struct xdp_md *ctx, const struct xt_packet *p,
+                                             const struct xt_config *config)
 {
     if (p->dst_hi >> 56 == 0xff)
-        return !(flags & XT_MC_FORWARDING6);
-    if ((flags & XT_LOCAL_TELLS6) && xt_near6(p->dst_hi, p->dst_lo))
+        return !(config->flags & XT_MC_FORWARDING6);
+    if ((config->flags & XT_LOCAL_TELLS6) && xt_near6(config->near6, p->dst_hi, p->dst_lo))
         return 1;
     struct xt_lpm6 key = {.prefixlen = 128};
     u64 hi = bpf_htonll(p->dst_hi), lo = bpf_htonll(p->dst_lo);
@@ -283,7 +288,7 @@ static __always_inline int xt_delivered_ipv6(struct xdp_md *ctx, const struct xt
         if (!xt_local6.lookup(&key))
             return 0;
     }
-    if (flags & XT_LOCAL_TELLS6)
+    if (config->flags & XT_LOCAL_TELLS6)
         return 1;
     struct bpf_fib_lookup fib = {
         .family = 10, .l4_protocol = p->proto, .ifindex = ctx->ingress_ifindex,
@@ -322,18 +327,18 @@ int xdptables(struct xdp_md *ctx)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     struct xt_ethhdr *eth = data;
-    u32 zero = 0, one = 1;
+    u32 zero = 0;
 
     if ((void *)(eth + 1) > end)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 bytes = end - data;
     asm volatile("" : "+r"(bytes)); /* now: a pointer kept for later differs with every path to there */
-    u64 *mac = xt_config.lookup(&zero), *flags = xt_config.lookup(&one);
-    if (!mac || !flags)
+    const struct xt_config *config = xt_config.lookup(&zero);
+    if (!config)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 to = (u64)eth->dst[0] << 40 | (u64)eth->dst[1] << 32 | (u64)eth->dst[2] << 24 |
              (u64)eth->dst[3] << 16 | (u64)eth->dst[4] << 8 | eth->dst[5];
-    if (!(eth->dst[0] & 1) && to != *mac)
+    if (!(eth->dst[0] & 1) && to != config->mac)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
@@ -345,7 +350,7 @@ int xdptables(struct xdp_md *ctx)
     } else if (eth->proto == bpf_htons(0x86dd)) {
         if (xt_read_ipv6(p, eth + 1, end))
             return xt_odd(p);
-        u32 alone = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), *mac);
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), config->mac);
         if (alone != XT_PASS) {
             what = alone;
             gated = 0;
@@ -357,14 +362,14 @@ int xdptables(struct xdp_md *ctx)
         if (what & XT_LOCAL) {
             if (p->options)
                 return xt_passed(p, XT_WHY_OPTIONS);
-            if (!xt_delivered_ipv6(ctx, p, *flags))
+            if (!xt_delivered_ipv6(ctx, p, config))
                 return xt_passed(p, XT_WHY_NOT_LOCAL);
         }
 
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
-    if (*flags & XT_PAUSED)
+    if (config->flags & XT_PAUSED)
         return xt_passed(p, XT_WHY_PAUSED);
     u32 slot = XT_SLOT(what);
     struct xt_counter *n = xt_rules.lookup(&slot);

@@ -9,7 +9,7 @@
 #define XT_DROP(slot) ((slot) + 1U)
 #define XT_SLOT(what) (((what) & 0xffffffU) - 1U)
 
-/* xt_config[1] */
+/* xt_config.flags */
 #define XT_FORWARDS4 1ULL
 #define XT_FORWARDS6 2ULL
 #define XT_MC_FORWARDING4 4ULL
@@ -56,9 +56,10 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-/* 0: our MAC, 1: flags, 2: when the first look-up missed; 4-7: addresses of this host, 8-15: IPv6 ones, in
- * two halves. All ones where there are none. */
-BPF_ARRAY(xt_config, u64, 16);
+/* What the program is told of the host: one value, found once a packet, and never written here. near: addresses
+ * of the host, the IPv6 ones in two halves; all ones where there are none. */
+struct xt_config { u64 mac, flags, near4[4], near6[8]; };
+BPF_ARRAY(xt_config, struct xt_config, 1);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 4);
 /* slot 0: line 7: -A PREROUTING -s 198.51.100.0/24 -j DROP */
@@ -69,6 +70,11 @@ BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 4);
 #define XT_RECENT_SLOTS 262144
 #define XT_RECENT_NS 100000000ULL
 BPF_ARRAY(xt_recent, u64, XT_RECENT_SLOTS);
+/* opened: when the first look-up missed, and XT_LONG_AGO when that is over.
+ * clock: what the clock said when it was read last, on some CPU: never later than now. */
+#define XT_LONG_AGO 1
+struct xt_window { u64 opened, clock; };
+BPF_ARRAY(xt_window, struct xt_window, 1);
 BPF_F_TABLE("hash", u32, u32, xt_host4, 65536, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct xt_addr6, u32, xt_host6, 65536, BPF_F_NO_PREALLOC);
 BPF_LPM_TRIE(xt_local4, struct xt_lpm4, u32, 65536);
@@ -237,26 +243,27 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
-/* The few addresses that most packets are for. */
-static __always_inline int xt_near4(u64 dst)
+static __always_inline u64 xt_differ(u64 a, u64 b)
 {
-#pragma unroll
-    for (u32 i = 4; i < 8; i++) {
-        u32 at = i;
-        u64 *near = xt_config.lookup(&at);
-        if (near && *near == dst)
-            return 1;
-    }
-    return 0;
+    u64 bits = a ^ b;
+    return (bits | -bits) >> 63; /* the highest bit is set in a number or in its negative, unless it is 0 */
 }
 
-static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt_packet *p, u64 flags)
+/* The few addresses that most packets are for. No branches: nothing foretells which of them it is. */
+static __always_inline int xt_near4(const u64 *near, u64 dst)
+{
+    return !(xt_differ(near[0], dst) & xt_differ(near[1], dst) & xt_differ(near[2], dst) &
+             xt_differ(near[3], dst));
+}
+
+static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt_packet *p,
+                                             const struct xt_config *config)
 {
     if (p->dst == 0xffffffff)
         return 1;
     if (p->dst >> 28 == 14)
-        return !(flags & XT_MC_FORWARDING4);
-    if ((flags & XT_LOCAL_TELLS4) && xt_near4(p->dst))
+        return !(config->flags & XT_MC_FORWARDING4);
+    if ((config->flags & XT_LOCAL_TELLS4) && xt_near4(config->near4, p->dst))
         return 1;
     u32 dst = p->dst, *kind = xt_host4.lookup(&dst);
     if (!kind) {
@@ -267,9 +274,9 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
         key.addr[3] = dst;
         kind = xt_local4.lookup(&key);
     }
-    if (!kind || (*kind == 2 && (flags & XT_BC_FORWARDING)))
+    if (!kind || (*kind == 2 && (config->flags & XT_BC_FORWARDING)))
         return 0;
-    if (flags & XT_LOCAL_TELLS4)
+    if (config->flags & XT_LOCAL_TELLS4)
         return 1;
     struct bpf_fib_lookup fib = {
         .family = 2, .l4_protocol = p->proto, .tos = p->tos, .ifindex = ctx->ingress_ifindex,
@@ -333,40 +340,51 @@ static __always_inline u32 xt_flow(const struct xt_packet *p, int any)
     return (h ^ h >> 32 ^ (any ? 0 : p->proto)) & (XT_RECENT_SLOTS - 1);
 }
 
+/* Reading the clock is a call. What it said is kept, and serves whoever need not know better. */
+static __always_inline u64 xt_now(struct xt_window *w)
+{
+    u64 now = bpf_ktime_get_coarse_ns();
+    if (w->clock != now) /* it moves in ticks; unwritten meanwhile, the line stays with every CPU */
+        w->clock = now;
+    return now;
+}
+
 /* Passed up: until it has reached conntrack, a look-up does not find what it makes there. A fragment,
  * or a packet that was not read to its end, counts for every flow between its addresses. */
 static __always_inline void xt_remember(const struct xt_packet *p)
 {
     if (p->proto != 6 && p->proto != 17 && !p->fragment)
         return;
-    u32 slot = xt_flow(p, p->fragment);
+    u32 slot = xt_flow(p, p->fragment), zero = 0;
     u64 *at = xt_recent.lookup(&slot);
-    if (at)
-        *at = bpf_ktime_get_coarse_ns();
-}
-
-static __always_inline int xt_is_recent(const struct xt_packet *p, int any, u64 now)
-{
-    u32 slot = xt_flow(p, any);
-    u64 *at = xt_recent.lookup(&slot);
-    return !at || now - *at < XT_RECENT_NS;
+    struct xt_window *w = xt_window.lookup(&zero);
+    if (at && w)
+        *at = xt_now(w);
 }
 
 /* Whether one of its flow may be on its way to conntrack still. Asked after conntrack was: what passes
- * meanwhile is stamped before it can be known there. */
+ * meanwhile is stamped before it can be known there. A stamp of another CPU may be later than `now`. */
 static __always_inline int xt_under_way(const struct xt_packet *p)
 {
-    u64 now = bpf_ktime_get_coarse_ns();
-    u32 two = 2;
-    u64 *first = xt_config.lookup(&two);
+    u32 own_slot = xt_flow(p, 0), any_slot = xt_flow(p, 1), zero = 0;
+    u64 *own = xt_recent.lookup(&own_slot), *any = xt_recent.lookup(&any_slot);
+    struct xt_window *w = xt_window.lookup(&zero);
 
-    if (!first)
+    if (!own || !any || !w)
         return 1;
-    if (!*first) /* what was on its way before this program was attached has no stamp */
-        *first = now;
-    return now - *first < XT_RECENT_NS || xt_is_recent(p, 0, now) || xt_is_recent(p, 1, now);
+    u64 until = (*own > *any ? *own : *any) + XT_RECENT_NS;
+    if (w->opened == XT_LONG_AGO && until <= w->clock) /* then it is over by now as well */
+        return 0;
+    u64 now = xt_now(w);
+    if (w->opened != XT_LONG_AGO) { /* what was on its way before this program was attached has no stamp */
+        if (!w->opened)
+            w->opened = now;
+        if (now < w->opened + XT_RECENT_NS)
+            return 1;
+        w->opened = XT_LONG_AGO;
+    }
+    return now < until;
 }
-
 /* The end of a packet whose addresses were read, when it is not dropped. */
 static __always_inline int xt_passed(const struct xt_packet *p, u32 why)
 {
@@ -393,18 +411,18 @@ int xdptables(struct xdp_md *ctx)
 {
     void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
     struct xt_ethhdr *eth = data;
-    u32 zero = 0, one = 1;
+    u32 zero = 0;
 
     if ((void *)(eth + 1) > end)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 bytes = end - data;
     asm volatile("" : "+r"(bytes)); /* now: a pointer kept for later differs with every path to there */
-    u64 *mac = xt_config.lookup(&zero), *flags = xt_config.lookup(&one);
-    if (!mac || !flags)
+    const struct xt_config *config = xt_config.lookup(&zero);
+    if (!config)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 to = (u64)eth->dst[0] << 40 | (u64)eth->dst[1] << 32 | (u64)eth->dst[2] << 24 |
              (u64)eth->dst[3] << 16 | (u64)eth->dst[4] << 8 | eth->dst[5];
-    if (!(eth->dst[0] & 1) && to != *mac)
+    if (!(eth->dst[0] & 1) && to != config->mac)
         return xt_count(XT_WHY_OTHER_MAC, XDP_PASS);
 
     struct xt_packet packet = {}, *p = &packet;
@@ -416,12 +434,12 @@ int xdptables(struct xdp_md *ctx)
             return xt_odd(p);
         /* What drops without an entry only is dropped after a look at conntrack; what drops in any case is not. */
         if (xt_may_be_known(p)) {
-            what = xt_forget(xt_classify_ipv4_no_entry(p), *mac);
+            what = xt_forget(xt_classify_ipv4_no_entry(p), config->mac);
             if (what == XT_PASS)
                 return xt_passed(p, XT_WHY_PASSED);
             gated = 1;
         }
-        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), *mac);
+        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), config->mac);
         if (alone != XT_PASS) {
             what = alone;
             gated = 0;
@@ -433,7 +451,7 @@ int xdptables(struct xdp_md *ctx)
         if (what & XT_LOCAL) {
             if (p->options)
                 return xt_passed(p, XT_WHY_OPTIONS);
-            if (!xt_delivered_ipv4(ctx, p, *flags))
+            if (!xt_delivered_ipv4(ctx, p, config))
                 return xt_passed(p, XT_WHY_NOT_LOCAL);
         }
         if (gated && xt_known(ctx, p, 0))
@@ -444,7 +462,7 @@ int xdptables(struct xdp_md *ctx)
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
-    if (*flags & XT_PAUSED)
+    if (config->flags & XT_PAUSED)
         return xt_passed(p, XT_WHY_PAUSED);
     /* Without an entry netfilter drops it, with one a look-up will find that: no need to remember it, and
      * a flood within one flow would never end. */

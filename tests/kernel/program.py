@@ -9,7 +9,9 @@ _TEXT = """
 struct xt_key4 { u32 prefixlen; u8 addr[4]; };
 struct xt_key6 { u32 prefixlen; u8 addr[16]; };
 struct xt_count { u64 packets; u64 bytes; };
-BPF_TABLE("array", u32, u64, xt_config, 4);
+struct xt_config { u64 mac, flags, near[12]; };
+BPF_TABLE("array", u32, struct xt_config, xt_config, 1);
+BPF_TABLE("array", u32, u64, xt_numbers, 4);
 BPF_F_TABLE("lpm_trie", struct xt_key4, u32, xt_local4, 64, 1);
 BPF_F_TABLE("lpm_trie", struct xt_key6, u32, xt_local6, 64, 1);
 BPF_TABLE("percpu_array", u32, struct xt_count, xt_rules, 4);
@@ -33,14 +35,14 @@ static __always_inline int xt_end(struct xdp_md *ctx, u32 slot, int verdict)
 int xdptables(struct xdp_md *ctx)
 {
     u8 *p = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-    u32 one = 1;
-    u64 *flags = xt_config.lookup(&one);
+    u32 zero = 0;
+    struct xt_config *config = xt_config.lookup(&zero);
 
     if (p + 34 > end)
         return xt_end(ctx, 0, XDP_PASS);
     if (p[12] == 0x88 && p[13] == %(type)s)
         return xt_end(ctx, 1, XDP_DROP);
-    if (p[12] == 0x88 && p[13] == 0xb6 && flags && (*flags & 1))
+    if (p[12] == 0x88 && p[13] == 0xb6 && config && (config->flags & 1))
         return xt_end(ctx, 2, XDP_DROP);
     if (p[12] == 0x08 && p[13] == 0) {
         struct xt_key4 key = {.prefixlen = 32};
