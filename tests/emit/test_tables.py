@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from emit.random_lists import KINDS, answer, packets, random_list
+from emit.answers import answers
+from emit.random_lists import KINDS, answer, every_bound, packets, random_list, stretched_list
 from xdptables.decisions.model import Accept, Decision, DecisionList, Drop, Skip
 from xdptables.emit.engine import EngineRequest
 from xdptables.emit.plan import Plan, make_plan
@@ -19,6 +21,8 @@ from xdptables.matches.condition import Cube
 from xdptables.matches.view import Kind
 
 FIELD_NAMES = sorted(set(FIELDS) - {"exthdr", "pkttype"})
+#: With enough values for long stretches to differ in.
+WIDE = ("src", "dst", "sport", "dport", "icmp", "length", "spi", "mac_src")
 SIZES = (1, 5, 30, 60, 300, 1500)
 
 
@@ -31,56 +35,99 @@ def lists_of(r: random.Random, size: int) -> tuple[DecisionList, ...]:
     )
 
 
-def check(plan: Plan, lists: tuple[DecisionList, ...], r: random.Random, count: int) -> int:
-    """How many of the answers were drops."""
+def check(plan: Plan, lists: tuple[DecisionList, ...], r: random.Random, count: int, bounds: int) -> int:
+    """`count` random packets for every list, and for each up to `bounds` of those at its own bounds. How many
+    of the answers were drops."""
     drops = 0
-    for packet in packets(r, lists, count):
-        for decisions in lists:
-            wanted = answer(decisions, packet, plan)
+    mixed = list(packets(r, lists, count))
+    for decisions in lists:
+        own = list(every_bound(r, (decisions,)))
+        asked = [*mixed, *(own if len(own) <= bounds else r.sample(own, bounds))]
+        for packet, wanted in zip(asked, answers(decisions, asked, plan), strict=True):
             got = evaluate(plan.tables, decisions.kind, packet) if plan.tables else 0
             assert got == wanted, (decisions.kind, packet)
             drops += wanted != 0
     return drops
 
 
-@settings(max_examples=40, deadline=None)
+def endless(plan: Plan) -> Plan:
+    """With rounds for every packet: one that needs more than there are passes, which hides its answer."""
+    assert plan.tables is not None
+    families = tuple(replace(f, rounds=1 << 13) for f in plan.tables.families)
+    return replace(plan, tables=replace(plan.tables, families=families))
+
+
+# A smaller seed is no simpler case.
+@settings(max_examples=40, deadline=None, phases=(Phase.reuse, Phase.generate))
 @given(st.integers(0, 2**32), st.sampled_from(SIZES))
 def test_tables_answer_as_the_list(seed: int, size: int) -> None:
     r = random.Random(seed)
     lists = lists_of(r, size)
     plan = make_plan(lists, request=EngineRequest("tables"))
     assert not plan.cut
-    check(plan, lists, r, 60)
+    check(plan, lists, r, 60, 1500)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_many_packets_at_once_get_what_each_gets(seed: int) -> None:
+    r = random.Random(seed)
+    lists = (
+        random_list(r, Kind.IPV4, 80, FIELD_NAMES[:4]),
+        stretched_list(r, Kind.IPV6, 400, FIELD_NAMES, 40),
+    )
+    plan = make_plan(lists)
+    for decisions in lists:
+        asked = [*packets(r, (decisions,), 200), *every_bound(r, (decisions,))]
+        assert answers(decisions, asked, plan) == [answer(decisions, p, plan) for p in asked]
+
+
+@pytest.mark.parametrize("again", range(3))
 @pytest.mark.parametrize(
-    ("seed", "size", "skips", "levels", "grain"),
+    ("long", "size", "levels", "grain"),
     [
-        (0, 700, 0.005, 1, 0),
-        (1, 700, 0.005, 1, 0),
-        (2, 2400, 0.0005, 1, 1),
-        (3, 2400, 0.0005, 1, 1),
-        (4, 3500, 0.0003, 1, 2),
-        (5, 3500, 0.001, 1, 2),
-        (6, 8000, 0.005, 2, 0),
-        (7, 8000, 0.005, 2, 0),
+        (100, 900, 1, 0),
+        (250, 3000, 1, 2),
+        (100, 8000, 2, 0),
+        (order.SHORT, 2400, 1, 0),
+        (order.SHORT, 4000, 1, 1),
+        (order.SHORT, 6000, 1, 2),
+        (order.SHORT, 9000, 2, 0),
     ],
 )
-def test_long_lists_in_groups(
-    seed: int, size: int, skips: float, levels: int, grain: int, monkeypatch: pytest.MonkeyPatch
+def test_skips_among_long_stretches(
+    again: int, long: int, size: int, levels: int, grain: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Decisions of one list moved apart, with skips between stretches: one level of summaries, its bits for
-    1, 2 and 4 words, and two levels."""
-    monkeypatch.setattr(order, "SHORT", 100)
-    r = random.Random(seed)
-    family = list(Family)[seed % 2]
-    fields = r.sample(FIELD_NAMES, 3)
-    lists = tuple(random_list(r, k, size // 2, fields, skips) for k in KINDS[family])
-    plan = make_plan(lists, request=EngineRequest("tables"))
-    assert plan.tables is not None
-    made = plan.tables.families[0]
-    assert made.order >= 0 and made.skips and (made.levels, made.grain) == (levels, grain)
-    assert check(plan, lists, r, 150) > 30
+    """Decisions of several lists moved apart, with skips to, into and past what was moved: one level of
+    summaries, its bits for 1, 2 and 4 words, and two levels."""
+    monkeypatch.setattr(order, "SHORT", long)
+    r = random.Random(f"{again} {long} {size}")
+    kinds = KINDS[list(Family)[again % 2]]
+    for _ in range(20):  # how many words lists take hangs on chance
+        fields = r.sample(WIDE, 3)
+        lists = tuple(stretched_list(r, k, size // len(kinds), fields, long) for k in kinds)
+        plan = make_plan(lists, request=EngineRequest("tables"))
+        assert plan.tables is not None and not plan.cut
+        made = plan.tables.families[0]
+        if (made.levels, made.grain) == (levels, grain):
+            break
+    else:
+        pytest.fail("no lists of this shape")
+    assert made.order >= 0 and made.skips
+    assert check(endless(plan), lists, r, 400, 1000) > 300
+
+
+@pytest.mark.parametrize("size", [300, 700, 1500])
+def test_every_bound_of_every_interval(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "SHORT", 64)
+    r = random.Random(size)
+    for family in Family:
+        make = (random_list, stretched_list)
+        lists = tuple(
+            make[i % 2](r, k, size // 3, r.sample(FIELD_NAMES, 4), 0.02 if i % 2 == 0 else 64)
+            for i, k in enumerate(KINDS[family])
+        )
+        plan = make_plan(lists, request=EngineRequest("tables"))
+        check(endless(plan), lists, r, 0, 1 << 30)
 
 
 @pytest.mark.parametrize("seed", range(3))
