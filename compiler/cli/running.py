@@ -25,8 +25,8 @@ from ..source import UserError, printable
 from ..verify.model import Comparison
 from ..verify.namespace import NoNamespace
 from ..watching import INTERVAL, hold_if_outdated, start_in_background, to_syslog, watch, watcher_pid
-from .engines import engine_options, engine_request
-from .inputs import budgets_of, log_budget_option, read_source, reject_budget_option
+from .inputs import read_source
+from .options import Making, family_options, making_options
 from .output import print_json
 from .progress import progress_bar
 
@@ -44,30 +44,26 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stan
 @click.command("load")
 @click.argument("interface")
 @click.argument("rules", required=False)
-@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
-@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
+@family_options
 @click.option("--mode", type=click.Choice(["auto", "native", "generic"]), default="auto", show_default=True)
 @click.option("--replace", is_flag=True, help="replace an XDP program that is attached")
 @click.option("--interface-name", "port_of", default="", help="the bridge, bond or team that -i sees")
 @click.option("--disregard", multiple=True, metavar="ID", help="lift a finding (globs; repeatable)")
-@reject_budget_option
-@log_budget_option
-@engine_options
+@making_options
 @click.option("--no-verify", is_flag=True, help="do not try the program on frames before it is attached")
 @click.option("--no-watch", is_flag=True, help="do not follow changes of rules, addresses and host")
 @netns_option
 @json_option
 def load_command(
-    interface: str, rules: str | None, family: str | None, mode: str, replace: bool, port_of: str,
-    disregard: tuple[str, ...], reject_budget: str, log_budget: str, engine: str, table_memory: int,
-    no_verify: bool, no_watch: bool, netns: str, as_json: bool,
+    interface: str, rules: str | None, family: Family | None, mode: str, replace: bool, port_of: str,
+    disregard: tuple[str, ...], making: Making, no_verify: bool, no_watch: bool, netns: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Load on INTERFACE what the live rules, or those in RULES, allow to drop in XDP."""
     check_privileges()
     source = read_source(rules) if rules else None
     request = Request(
-        interface, source, Family(family) if family else None, mode, replace, netns, port_of, disregard,
-        not no_verify, budgets_of(reject_budget, log_budget), engine_request(engine, table_memory),
+        interface, source, family, mode, replace, netns, port_of, disregard, not no_verify, making.budgets,
+        making.engine,
     )  # fmt: skip
     console = Console(stderr=as_json, highlight=False)
     results: list[Comparison | NoNamespace] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import click
 from rich.console import Console
 
-from ..emit.engine import AUTOMATIC, MOST_HALVINGS
-from ..fields import Family
-from ..host.facts import ASSUMPTIONS, HostFacts
+from ..emit.engine import MOST_HALVINGS
+from ..host.facts import HostFacts
 from ..kernel.bcc_import import import_bcc
 from ..kernel.errors import TooComplex
 from ..kernel.preflight import check_privileges
@@ -25,8 +25,8 @@ from ..verify.lifted import stopping, without
 from ..verify.place import settle
 from ..verify.run import FRAMES, verify
 from ..verify.wire import Wire, benches, compiled_for, on_the_wire
-from .hosts import host_of
 from .inputs import read_source
+from .options import Given, Making, given_options, making_options
 from .output import print_json
 from .progress import progress_bar
 
@@ -35,12 +35,8 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 
 @click.command("verify")
 @click.argument("rules")
-@click.option("-i", "--interface", help="the interface that the program will serve; decides what -i matches")
-@click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's")
-@click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's")
-@click.option("--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True)
-@click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)")
-@click.option("--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output")
+@given_options("the interface that the program will serve; decides what -i matches")
+@making_options
 @click.option("--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace")
 @click.option("--plan", "only_plan", is_flag=True, help="the plan only, as without root")
 @click.option("--frames", default=FRAMES, show_default=True, type=click.IntRange(1), help="frames at most")
@@ -48,18 +44,17 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 @click.option("--seed", default=1, show_default=True, help="other frames for another number")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
 def verify_command(
-    rules: str, interface: str | None, family: str | None, assume: str, host_file: str | None,
-    ipset_file: str | None, on_wire: bool, only_plan: bool, frames: int, seconds: float, seed: int,
-    as_json: bool,
+    rules: str, given: Given, making: Making, on_wire: bool, only_plan: bool, frames: int, seconds: float,
+    seed: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Try RULES on frames made from them: the program may drop only what netfilter would have dropped.
 
     As root the compiled program runs in the kernel, attached to nothing. Exit status 1 on a disagreement."""
-    reading = read(read_source(rules), Family(family) if family else None)
+    reading = read(read_source(rules), given.family)
     rulesets = reading.rulesets
-    facts = host_of(assume, host_file, interface, ipset_file)
-    host, _ = settle(without(facts, stopping(facts)), interface)
-    sets = read_source(ipset_file).text if ipset_file else ""
+    facts = given.host()
+    host, _ = settle(without(facts, stopping(facts)), given.interface)
+    sets = read_source(given.ipset_file).text if given.ipset_file else ""
     in_kernel = not only_plan and (on_wire or _may_load())
     if in_kernel:
         check_privileges()
@@ -67,21 +62,21 @@ def verify_command(
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
     with progress_bar() as progress:
-        engine = AUTOMATIC
         while True:
             progress("compiling", 0, 0)
-            compiled = compile_rules(rulesets, host, engine=engine)
+            compiled = compile_rules(rulesets, host, budgets=making.budgets, engine=making.engine)
             try:
                 found = verify(
-                    rulesets, host, compiled,
-                    in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed, progress=progress,
+                    rulesets, host, compiled, in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed,
+                    progress=progress, limited=making.budgets.effects,
                 )  # fmt: skip
                 break
             except TooComplex:  # `load` makes it smaller as well
-                if engine.halvings == MOST_HALVINGS:
+                if making.engine.halvings == MOST_HALVINGS:
                     raise
-                engine = engine.smaller
-        wire = _wire(rulesets, host, sets, min(frames, _ON_THE_WIRE), seed, progress) if on_wire else None
+                making = replace(making, engine=making.engine.smaller)
+        most = min(frames, _ON_THE_WIRE)
+        wire = _wire(rulesets, host, sets, making, most, seed, progress) if on_wire else None
     if as_json:
         print_json(show.to_data(found, wire))
     else:
@@ -105,10 +100,11 @@ def _may_load() -> bool:
 
 
 def _wire(
-    rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, limit: int, seed: int, progress: Progress
-) -> Wire:
+    rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, making: Making, limit: int, seed: int,
+    progress: Progress,
+) -> Wire:  # fmt: skip
     _, place = settle(host)
     with benches(rulesets, place, host.interface.name, sets) as pair:
-        compiled = compiled_for(pair[0], rulesets, host)
+        compiled = compiled_for(pair[0], rulesets, host, making.budgets, making.engine)
         frames = list(derive(rulesets, compiled.plan.lists, place, limit, seed))
         return on_the_wire(pair, rulesets, frames, compiled, progress)

@@ -100,7 +100,8 @@ def in_xdp(found: Explained) -> str:
     if ruling.drop and ruling.gated and found.entry:
         return "passes it to netfilter: conntrack has an entry for it"
     if ruling.drop:
-        how = "drops it, if conntrack has no entry for it" if ruling.gated else "drops it"
+        how = "drops it" + (", beyond its source's budget" if ruling.budget else "")
+        how += ", if conntrack has no entry for it" if ruling.gated else ""
         return f"{how}, by {_cause(ruling.cause)}"
     because = f": {ruling.why}" if ruling.why else ""
     at = f" ({_cause(ruling.cause)})" if ruling.cause else ""
@@ -146,7 +147,8 @@ def _short(found: Explained) -> str:
     if not ruling.drop:
         return "passes"
     at = f" by line {ruling.cause.line}" if ruling.cause and ruling.cause.line else ""
-    return f"drops{at}" + (" if conntrack has no entry" if ruling.gated else "")
+    beyond = " beyond a budget" if ruling.budget else ""
+    return f"drops{at}{beyond}" + (" if conntrack has no entry" if ruling.gated else "")
 
 
 def to_data(found: Explained) -> dict[str, Any]:
@@ -159,7 +161,7 @@ def to_data(found: Explained) -> dict[str, Any]:
         "certain": path is not None and path.certain and not path.note,
         "xdp": {
             "drops": found.ruling.drop and not (found.ruling.gated and found.entry),
-            "asks_conntrack": found.ruling.drop and found.ruling.gated,
+            "asks_conntrack": found.ruling.drop and found.ruling.gated, "budget": found.ruling.budget,
             "line": cause.line if cause else None, "why": in_xdp(found),
         },
         "path": [_step(s) for s in path.steps] if path else [],

@@ -39,7 +39,8 @@ class Ruling:
 
     `gated`: of a drop, conntrack was asked and has no entry. `cause`: the rule or policy it drops by.
     `reached`: kind and index of each decision that said yes, where the subject can tell.
-    `why`: of a pass, where the subject can tell.
+    `why`: of a pass, where the subject can tell. `budget`: a drop only of what goes beyond one, where the
+    subject can tell.
     """
 
     drop: bool
@@ -47,6 +48,7 @@ class Ruling:
     cause: Cause | None = None
     reached: tuple[tuple[Kind, int], ...] = ()
     why: str = ""
+    budget: bool = False
 
 
 class Subject(Protocol):

@@ -211,7 +211,8 @@ class PlanSubject:
         if found.drop is None:
             return Ruling(False, False, found.cause, reached, found.why)
         why = self._kept(parsed, found.drop, gated)
-        return Ruling(not why, gated, found.cause, reached, why)
+        budget = not why and found.drop.budget != ()
+        return Ruling(not why, gated, found.cause, reached, why, budget)
 
     def _kept(self, parsed: Parsed, drop: Drop, gated: bool) -> str:
         """Why the program passes what its list drops."""

@@ -15,6 +15,7 @@ from ..host.facts import HostFacts
 from ..matches.view import Kind
 from ..pipeline import Compiled
 from ..progress import Progress, silent
+from ..reference.interpret import Judge
 from ..report.entries import Entry, Fate
 from ..rules.model import Rule, Ruleset
 from .compare import compare, judge_of
@@ -62,17 +63,19 @@ def verify(
     seconds: float = 20.0,
     seed: int = 1,
     progress: Progress = silent,
+    limited: frozenset[str] = frozenset(),
 ) -> Verification:
     """`host` as `settle` gives it, less what the user lifted (lifted.py); `compiled` for it.
 
     `in_kernel`: the compiled program, which needs root and BCC; else the plan. `seconds`: for making and
-    judging frames; a ruleset that needs longer gets fewer."""
+    judging frames; a ruleset that needs longer gets fewer. `limited`: as for Judge."""
     started = time.monotonic()
     until = started + seconds
     frames = _frames(rulesets, host, compiled, limit, started + seconds / 3, seed, progress)
     data = [f.data for f in frames]
     planned = PlanSubject(compiled.plan, host).rule(data)
     rulings = planned
+    judge = judge_of(rulesets, host, limited)
     differing: tuple[Frame, ...] = ()
     known, wrong = 0, tuple[Disagreement, ...]()
     if in_kernel:
@@ -80,7 +83,7 @@ def verify(
         with loaded(compiled.c_text, host, compiled.plan.map_values) as subject:
             progress("running the program", 0, 0)
             rulings, differing = _explained(frames, planned, subject.rule(data))
-            known, wrong = _with_entries(subject, frames, rulings, rulesets, host)
+            known, wrong = _with_entries(subject, frames, rulings, rulesets, host, judge)
     done = 0
 
     def tick() -> None:
@@ -88,7 +91,7 @@ def verify(
         done += 1
         progress("judging", done, len(frames))
 
-    result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick)
+    result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick, judge=judge)
     result = replace(result, known=known, disagreements=(*result.disagreements, *wrong))
     every, reached = _dropping(compiled), {key for r in planned for key in r.reached}
     return Verification(
@@ -209,6 +212,7 @@ def _with_entries(
     rulings: Sequence[Ruling],
     rulesets: Sequence[Ruleset],
     host: HostFacts,
+    judge: Judge,
 ) -> tuple[int, tuple[Disagreement, ...]]:
     """What is dropped only because conntrack has no entry, again, with one."""
     gated = [i for i, r in enumerate(rulings) if r.drop and r.gated][:_KNOWN]
@@ -219,15 +223,20 @@ def _with_entries(
         return 0, ()
     # Now it is in a flow: a drop has to be certain of every packet.
     named = [replace(r, gated=False, cause=rulings[i].cause) for i, r in zip(gated, ran, strict=True)]
-    return len(again), compare(rulesets, host, again, named).disagreements
+    return len(again), compare(rulesets, host, again, named, judge=judge).disagreements
 
 
 def _explained(
     frames: Sequence[Frame], planned: Sequence[Ruling], ran: Sequence[Ruling]
 ) -> tuple[list[Ruling], tuple[Frame, ...]]:
-    """What the program did, with the causes that the plan names; and where it does other than its plan."""
+    """What the program did, with the causes that the plan names; and where it does other than its plan.
+
+    What it passes on a budget, which is fresh here, it would drop beyond: there the plan speaks for it."""
     rulings, differing = [], []
     for frame, plan, program in zip(frames, planned, ran, strict=True):
+        if plan.drop and plan.budget and not program.drop:
+            rulings.append(plan)
+            continue
         rulings.append(replace(program, cause=plan.cause, reached=plan.reached, why=program.why or plan.why))
         if (plan.drop, plan.drop and plan.gated) != (program.drop, program.gated):
             differing.append(frame)

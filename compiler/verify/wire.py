@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..decisions.budget import NO_BUDGETS, Budgets
+from ..emit.engine import AUTOMATIC, EngineRequest
 from ..host.facts import HostFacts
 from ..kernel import attach, kfuncs, maps
 from ..kernel.compile import compile_program
@@ -117,6 +119,13 @@ def _counting(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:
     )
 
 
-def compiled_for(bench: Bench, rulesets: tuple[Ruleset, ...], host: HostFacts) -> Compiled:
+def compiled_for(
+    bench: Bench,
+    rulesets: tuple[Ruleset, ...],
+    host: HostFacts,
+    budgets: Budgets = NO_BUDGETS,
+    engine: EngineRequest = AUTOMATIC,
+) -> Compiled:
     """For the facts of the bench, and the sets of the host."""
-    return compile_rules(rulesets, replace(bench.facts(), ipsets=host.ipsets))
+    facts = replace(bench.facts(), ipsets=host.ipsets)
+    return compile_rules(rulesets, facts, budgets=budgets, engine=engine)

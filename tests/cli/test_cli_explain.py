@@ -27,7 +27,7 @@ def test_a_frame_in_hex_and_as_data() -> None:
     frame = build(Family.IPV4, {"src": 0xC6336405, "dport": 22})
     data = json.loads(fine("explain", STATEFUL, frame.hex(), "--json").stdout)
     assert data["certain"] and data["xdp"] | {"why": ""} == {
-        "drops": True, "asks_conntrack": False, "line": 7, "why": "",
+        "drops": True, "asks_conntrack": False, "budget": False, "line": 7, "why": "",
     }  # fmt: skip
     assert data["packet"].startswith("tcp 198.51.100.5:40000 > 192.0.2.1:22 syn")
 

@@ -1,0 +1,130 @@
+"""Options that several commands share, each block as one decorator and one value."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from ..decisions.budget import NO_BUDGETS, Budgets, parse_budget
+from ..emit.engine import AUTOMATIC, ENGINES, EngineRequest
+from ..fields import Family
+from ..host.facts import ASSUMPTIONS, HostFacts
+from ..source import UserError
+from .hosts import host_of
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What shapes a program besides rules and host: the same ones mean the same program to every command."""
+
+    budgets: Budgets = NO_BUDGETS
+    engine: EngineRequest = AUTOMATIC
+
+
+def making_options(command: Command) -> Command:
+    """The command gets them as `making`."""
+
+    @functools.wraps(command)
+    def run(reject_budget: str, log_budget: str, engine: str, table_memory: int, **others: Any) -> Any:
+        budgets = _budgets_of(reject_budget, log_budget)
+        return command(making=Making(budgets, EngineRequest(engine, table_memory << 20)), **others)
+
+    return _with(
+        run,
+        click.option(
+            "--reject-budget", default="", metavar="auto|N",
+            help="drop what REJECT would answer by ICMP, beyond N packets a second for each source",
+        ),
+        click.option(
+            "--log-budget", default="", metavar="auto|N",
+            help="let a limited LOG keep only N packets a second for each source in netfilter",
+        ),
+        click.option(
+            "--engine", type=click.Choice(ENGINES), default=AUTOMATIC.engine, show_default=True,
+            help="straight code, or tables in which a look-up costs the same whatever the number of rules",
+        ),
+        click.option(
+            "--table-memory", type=click.IntRange(0, 512), default=AUTOMATIC.table_memory >> 20,
+            show_default=True, metavar="MIB",
+            help="how large tables may be; drops that do not fit stay with netfilter",
+        ),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Where rules are compiled away from their host: whose they are, and what is known of that host."""
+
+    interface: str | None
+    family: Family | None
+    assume: str
+    host_file: str | None
+    ipset_file: str | None
+
+    def host(self) -> HostFacts:
+        return host_of(self.assume, self.host_file, self.interface, self.ipset_file)
+
+
+def given_options(interface: str) -> Callable[[Command], Command]:
+    """The command gets them as `given`. `interface`: help for it."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(
+            interface: str | None, family: str | None, assume: str, host_file: str | None,
+            ipset_file: str | None, **others: Any,
+        ) -> Any:  # fmt: skip
+            own = Family(family) if family else None
+            return command(given=Given(interface, own, assume, host_file, ipset_file), **others)
+
+        return _with(
+            run,
+            click.option("-i", "--interface", help=interface),
+            *_FAMILY,
+            click.option(
+                "--assume", type=click.Choice(sorted(ASSUMPTIONS)), default="plain", show_default=True
+            ),
+            click.option("--host", "host_file", help="what is known of the host, as JSON (xdptables host)"),
+            click.option(
+                "--ipset", "ipset_file", help="what the sets that rules name hold: `ipset save` output"
+            ),
+        )
+
+    return decorate
+
+
+_FAMILY = (
+    click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's"),
+    click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's"),
+)
+
+
+def family_options(command: Command) -> Command:
+    """The command gets `family`, a Family or None."""
+
+    @functools.wraps(command)
+    def run(family: str | None, **others: Any) -> Any:
+        return command(family=Family(family) if family else None, **others)
+
+    return _with(run, *_FAMILY)
+
+
+def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """`--help` lists them in this order."""
+    return functools.reduce(lambda made, option: option(made), reversed(options), command)
+
+
+def _budgets_of(reject: str, log: str) -> Budgets:
+    values = []
+    for name, text in (("--reject-budget", reject), ("--log-budget", log)):
+        try:
+            values.append(parse_budget(text))
+        except ValueError as e:
+            raise UserError(f"{name}: {e}", "auto goes by the limits of the kernel and the rules") from e
+    return Budgets(*values)
