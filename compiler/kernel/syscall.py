@@ -26,6 +26,7 @@ _TEST_RUN, _PROG_BY_ID, _MAP_BY_ID, _INFO, _UPDATE_BATCH = 10, 13, 14, 15, 26
 _BTF_BY_ID, _BTF_NEXT_ID = 19, 23
 _TYPE_XDP, _ATTACH_XDP, _XDP_HAS_FRAGS = 6, 37, 1 << 5
 _LIVE_FRAMES = 2
+_MMAPABLE = 1 << 10
 _LOG_SIZE = 16 << 20
 
 
@@ -281,8 +282,10 @@ def obj_get(path: Path) -> int:
 def map_of_one_value(name: str, content: memoryview) -> int:
     """An array of one entry with this content: a program reaches all of it from one pointer.
 
+    One that could be mapped into a process begins at a page, and so its words at a cache line.
+
     Raises OSError: E2BIG where the kernel has no values of that size."""
-    attr = struct.pack("=IIIIIII16s", 2, 4, len(content), 1, 0, 0, 0, name.encode()[:15])
+    attr = struct.pack("=IIIIIII16s", 2, 4, len(content), 1, _MMAPABLE, 0, 0, name.encode()[:15])
     fd = _bpf(_MAP_CREATE, attr)
     try:
         key = _bytes(bytes(4))

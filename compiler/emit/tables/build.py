@@ -134,8 +134,9 @@ class _Build:
             dimensions, at, places = self._alone(groups[0], order, outcomes, places)
             self.grain, levels, info_at = 0, ANSWERS, -1
         else:
-            at = pool.add(outcomes)
-            info_at = pool.add(info) if order.moved else -1
+            both = np.stack([outcomes, info], axis=1)  # what is asked for a hit is in one place
+            at = pool.add(both if order.moved else outcomes)
+            info_at = at + 1 if order.moved else -1
             pool.section(f"{self.family.value}: what each of {count} decisions answers", since)
             dimensions = tuple(self._dimension(g, order, levels) for g in groups)
         return FamilyTables(

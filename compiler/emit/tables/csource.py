@@ -80,6 +80,7 @@ def _family(family: FamilyTables, tables: Tables) -> dict[str, Any]:
         "blocks": family.blocks,
         "outcomes": family.outcomes,
         "order": family.order,
+        "of_hit": "hit * 2" if family.order >= 0 else "hit",
         "skips": family.skips,
         "split": split,
         "slots": slots,

@@ -123,7 +123,7 @@ class _Lookup:
                 if place >= 0 and family.order < 0:
                     hit, words, blocks = place, 0, 0
                 elif place >= 0:
-                    info = self.word(family.order + place)
+                    info = self.word(family.order + place * 2)
                     if info >> 32 < best:
                         best, hit = info >> 32, place
                     follows = info >> 1 & 0x7FFFFFFF
@@ -147,7 +147,7 @@ class _Lookup:
                 continue
             if hit < 0:
                 return PASS
-            outcome = self.word(family.outcomes + hit)
+            outcome = self.word(family.outcomes + (hit * 2 if family.order >= 0 else hit))
             if outcome >> 62 != SKIP:
                 return self._answer(outcome)
             at = outcome & LOW

@@ -108,8 +108,9 @@ class FamilyTables:
     the summary stands for a step of 2 ** `grain` words, and there are up to 64 steps; with two, for one word.
     With one dimension only there is nothing to intersect: `levels` is ANSWERS, and a row holds an outcome for
     each kind, of which `starts` gives the number.
-    `outcomes`: a word for each position. `order`: for each position the decision's number, then the step
-    where the next group begins and whether the group is the last; -1 where positions are in order.
+    `outcomes`: a word for each position. `order`: for each position, between those, the decision's number,
+    then the step where the next group begins and whether the group is the last; -1 where positions are in
+    order.
     `starts`: of each kind the first position, and the first word that is no longer its own.
     `rounds`: steps of one look-up, each for one step of all rows; a packet that needs more passes.
     `fields`: fields by number; `splits`: numbers of those with a split that needs its own search."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .classes import Ints
 from .model import HASH_HIGH, HASH_LOW, HASH_SEEDED, SEED_BITS, Points, Words
-from .pool import Pool
+from .pool import LINE, Pool
 
 #: Fewer are found by a search as quickly; and where more than one interval for so many points is left, the
 #: search has to be made anyway.
@@ -110,4 +110,5 @@ def _placed(
     padded[: seeds.size] = seeds
     quads = padded.reshape(-1, 4) << np.array([0, 16, 32, 48], np.uint64)
     seeds_at = pool.add(np.bitwise_or.reduce(quads, axis=1))
+    pool.align(LINE)
     return Points(seeds_at, bits, pool.add(slots), slot_bits)

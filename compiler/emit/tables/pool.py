@@ -7,6 +7,8 @@ import numpy as np
 from ...fields import Family
 from .model import DE_BRUIJN, FIRST_BIT, Section, Words
 
+LINE = 8
+
 
 class TooLarge(Exception):
     """The tables do not fit into what was allowed. `needed`: words, a lower bound. `family`: whose
@@ -21,7 +23,8 @@ class TooLarge(Exception):
 
 
 class Pool:
-    """Grows at its end; what stands in it stays where it is. The first word is zero and means nothing."""
+    """Grows at its end; what stands in it stays where it is. The first word is zero and means nothing. From a
+    multiple of LINE on, LINE words are a cache line (kernel/syscall.py)."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -44,6 +47,11 @@ class Pool:
         self.parts.append(np.ascontiguousarray(words, np.uint64).ravel())
         self.used += words.size
         return at
+
+    def align(self, to: int, at: int = 0) -> None:
+        """What is added next stands at a word that is `at` more than a multiple of `to`."""
+        if (at - self.used) % to:
+            self.add(np.zeros((at - self.used) % to, np.uint64))
 
     def section(self, role: str, since: int) -> None:
         """All that was added from `since` on is for `role`."""

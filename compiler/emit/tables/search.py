@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from . import points
 from .classes import Ints
 from .model import LEAF, LOW_HALF, NODE, Points, Search, Words
-from .pool import Pool
+from .pool import LINE, Pool
 
 #: A bucket with more bounds than this becomes a node of its own, down to so many nodes.
 LEAF_BOUNDS = 8
@@ -80,7 +80,7 @@ class _Builder:
 
     def leaves(self, first: Ints, end: Ints) -> Words:
         """A leaf for each pair: its bounds first[i] to end[i] - 1, padded to one less than a power of two,
-        then the answers."""
+        then the answers. A leaf that fits into a cache line is in one."""
         out = np.zeros(first.size, np.uint64)
         steps = np.ceil(np.log2((end - first) + 1)).astype(np.int64)
         for k in np.unique(steps):
@@ -90,11 +90,13 @@ class _Builder:
             inside = index < end[which, None]
             bounds = np.where(inside, self.starts[np.where(inside, index, 0)], self.last)
             answers = self.entries[np.minimum(first[which, None] - 1 + np.arange(n), end[which, None] - 1)]
-            at = self.pool.add(np.concatenate([bounds, answers], axis=1))
+            self.pool.align(min(2 * n, LINE))
+            spare = np.zeros((which.size, 1), np.uint64)
+            at = self.pool.add(np.concatenate([bounds, answers, spare], axis=1))
             out[which] = (
                 np.uint64(LEAF << 61 | int(k) << 32)
                 + np.uint64(at)
-                + np.arange(which.size, dtype=np.uint64) * np.uint64(2 * n - 1)
+                + np.arange(which.size, dtype=np.uint64) * np.uint64(2 * n)
             )
             self.depth.steps = max(self.depth.steps, int(k))
         return out

@@ -125,7 +125,7 @@ def place(rows: Rows, levels: int, grain: int, pool: Pool) -> Placed:
 
 def _steps(rows: Rows, step: int, pool: Pool) -> Placed:
     """One level over steps of `step` words: a row is its summary, which steps it keeps, and those, whole.
-    A step stands at a multiple of its size."""
+    A step stands at a multiple of its size, and the first one of a row in the cache line of its summary."""
     steps = rows.default.size // step
     key, where = np.unique(rows.cls * steps + rows.word // step, return_inverse=True)
     cls, number = key // steps, key % steps
@@ -140,16 +140,17 @@ def _steps(rows: Rows, step: int, pool: Pool) -> Placed:
     np.bitwise_or.at(differs, cls, bits)
     set_ = _summaries(np.bitwise_or.reduce(usual, axis=1)[None, :])[0, 0] & ~differs | kept
     count = np.bincount(cls[filled], minlength=rows.classes)
-    size = _up(2 + count * step, step)
-    at = np.cumsum(size) - size + -(pool.used + 2) % step
+    pool.align(2 * step, step - 2)
+    size = _up(2 + count * step, 2 * step)
+    at = np.cumsum(size) - size
     out = np.zeros(int(at[-1] + size[-1]), np.uint64)
     out[at], out[at + 1] = set_, kept
     of = cls[filled]
     rank = np.arange(of.size) - (np.cumsum(count) - count)[of]
     out[(at[of] + 2 + rank * step)[:, None] + np.arange(step)] = values[filled]
     all_rows = (pool.add(out) + at).astype(np.uint64)
-    lead = np.zeros(-pool.used % step, np.uint64)
-    return Placed(all_rows, False, pool.add(np.concatenate([lead, rows.default])) + lead.size, 0)
+    pool.align(step)
+    return Placed(all_rows, False, pool.add(rows.default), 0)
 
 
 def _up(number: Ints, to: int) -> Ints:
