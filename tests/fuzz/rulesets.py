@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 
 from fuzz import sets
+from fuzz.listed import listed
 from judge.parts import parts
 from xdptables.fields import Family
 
@@ -177,6 +178,7 @@ def random_rules(seed: int | str, family: Family) -> Rules:
         sets=rng.choice((0, 0, 0, 0.3)),
         outward=rng.random() < 0.35,
         long=rng.random() < 0.1,
+        lists=rng.choice((0, 0, 0, 0.3)),
     )
     if style.state and rng.random() < 0.25:
         names.append("nat")
@@ -192,6 +194,7 @@ class _Style:
     sets: float
     outward: bool
     long: bool
+    lists: float
 
 
 def _table(rng: random.Random, name: str, style: _Style) -> Table:
@@ -216,6 +219,9 @@ def _table(rng: random.Random, name: str, style: _Style) -> Table:
             target = _target(rng, name, chain, later, style, tests)
             if target is not None:
                 rules.append(Rule(chain, tests, target))
+        if not outward and name != "nat" and rng.random() < style.lists:
+            at = rng.randrange(len(rules) + 1)
+            rules[at:at] = [Rule(chain, *rest) for rest in listed(rng, style.family)]
         if chain == "INPUT" and style.state and rng.random() < 0.5:
             rules.insert(rng.randrange(len(rules) + 1), Rule(chain, (rng.choice(STATE[:2]),), "-j ACCEPT"))
     return Table(name, policies, (*chains, *out_chains), tuple(rules))
