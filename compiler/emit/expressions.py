@@ -13,6 +13,9 @@ ORDER = ("proto", "dport", "sport", "icmp", "tcp_flags", "src", "dst")
 HALF = (1 << 64) - 1
 #: Sets of more intervals than this are searched by halves instead of one test after the other.
 INLINE = 4
+#: In fields of at most so many bits they are looked up in a constant, a word of it for 64 values.
+TABLE_BITS = 9
+_WORD_BITS = 6
 
 
 def condition(cube: Cube, family: Family) -> str:
@@ -31,6 +34,8 @@ def test(name: str, s: IntervalSet, family: Family) -> str:
     masked = _as_mask(inverse, bits)
     if masked is not None:
         return f"!({_masked(name, *masked, bits)})"
+    if bits <= TABLE_BITS and min(len(s.pairs), len(inverse.pairs)) > INLINE:
+        return _in_table(name, [value in s for value in range(1 << bits)])
     if len(inverse.pairs) < len(s.pairs):
         return f"!({_search(name, inverse.pairs, bits)})"
     return _search(name, s.pairs, bits)
@@ -42,6 +47,22 @@ def _search(name: str, pairs: Sequence[tuple[int, int]], bits: int) -> str:
     middle = len(pairs) // 2
     below = _search(name, pairs[:middle], bits)
     return f"({_less(name, pairs[middle][0], bits)}) ? ({below}) : ({_search(name, pairs[middle:], bits)})"
+
+
+def _in_table(name: str, holds: Sequence[bool]) -> str:
+    """`holds`: of each value. Bits that it does not hang on are left out; as a rule one word is left."""
+    width = len(holds).bit_length() - 1
+    telling = [b for b in range(width) if any(holds[v] != holds[v ^ 1 << b] for v in range(len(holds)))]
+    if not telling:
+        return str(int(holds[0]))
+    top = telling[-1]
+    if top >= _WORD_BITS:
+        half = 1 << top
+        above, below = (_in_table(name, [holds[v | bit] for v in range(half)]) for bit in (half, 0))
+        return f"(p->{name} & {_number(half)}) ? ({above}) : ({below})"
+    mask = sum(1 << b for b in telling)
+    word = sum(1 << value for value in range(2 << top) if holds[value] and value & mask == value)
+    return f"({word:#x}ULL >> (p->{name} & {_number(mask)})) & 1"
 
 
 def _number(value: int) -> str:

@@ -6,7 +6,7 @@ import operator
 import re
 from collections.abc import Mapping, Sequence
 
-_TOKEN = re.compile(r"p->(\w+)|(0x[0-9a-f]+|\d+)(?:ULL|U)?|(&&|\|\||==|[()!<&?:])|\s+")
+_TOKEN = re.compile(r"p->(\w+)|(0x[0-9a-f]+|\d+)(?:ULL|U)?|(&&|\|\||==|>>|[()!<&?:])|\s+")
 #: Loosest first.
 _BINARY = (
     ("||", lambda a, b: int(bool(a) or bool(b))),
@@ -14,6 +14,7 @@ _BINARY = (
     ("&", operator.and_),
     ("==", lambda a, b: int(a == b)),
     ("<", lambda a, b: int(a < b)),
+    (">>", operator.rshift),
 )
 
 

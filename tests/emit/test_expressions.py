@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from emit.c_expression import evaluate, run
@@ -55,6 +55,17 @@ def test_a_set(name: str, family: Family, data: st.DataObject) -> None:
     text = expressions.test(name, s, family)
     for value in borders(s, bits):
         assert bool(evaluate(text, fields(name, value, family))) == (value in s), (text, value)
+
+
+@settings(max_examples=30)
+@given(flags=st.sets(st.integers(0, 511), max_size=300), ignored=st.integers(0, 511))
+def test_any_set_of_flags(flags: set[int], ignored: int) -> None:
+    """`ignored`: bits that it does not hang on."""
+    s = IntervalSet.of(*(v for v in range(512) if v & ~ignored in flags))
+    assume(s and not s.is_full(9))
+    text = expressions.test("tcp_flags", s, Family.IPV4)
+    for value in range(512):
+        assert bool(evaluate(text, {"tcp_flags": value})) == (value in s), (text, value)
 
 
 @given(data=st.data())
