@@ -67,6 +67,7 @@ def generate(plan: Plan) -> str:
         tables=_tables(plan),
         gates=any(Kind(name).no_entry for name in used),
         window=plan.overtaking,
+        only_gated=plan.only_gated,
         recent_ns=RECENT_NS,
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
         slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots[:MOST_SLOTS])],

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 
 from ..decisions.model import Cause, Decision, DecisionList, Drop, Skip, Undecided
 from ..fields import FIELDS, Family
+from ..intervals import IntervalSet
+from ..matches.condition import Cube
+from ..matches.view import Kind
 from .engine import AUTOMATIC, Choice, Engine, EngineRequest, choose, tests_of
 from .outcome import Budgets, Coder
 
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 MAX_TESTS = 3000
 #: As many as the bits of an outcome tell apart; a drop under a further one passes.
 MAX_BUDGETS = 127
+#: What the program asks conntrack for: whole TCP and UDP packets (`xt_may_be_known`).
+_LOOKED_UP = Cube((("proto", IntervalSet.of(6, 17)),))
+_WHOLE = (Kind.IPV4, Kind.IPV6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,13 @@ class Plan:
             for item in d.decisions
             for name in item.when.fields
         )
+
+    @property
+    def only_gated(self) -> frozenset[Family]:
+        """Families in which every drop of a packet that conntrack can be asked for waits for that look-up, so
+        that such a packet need not be held against the other list at all."""
+        whole = (d for d in self.lists if d.kind in _WHOLE)
+        return frozenset(d.kind.family for d in whole if not _may_drop(d, _LOOKED_UP))
 
     @property
     def described(self) -> tuple[str, ...]:
@@ -146,6 +159,21 @@ def make_plan(
         request.halvings,
         Coder(numbers, budgets),
     )
+
+
+def _may_drop(decisions: DecisionList, packets: Cube) -> bool:
+    """Whether it may drop some of them. Knows the end of the list for them, where all of them pass."""
+    leapt = 0
+    for at, item in enumerate(decisions.decisions):
+        if item.when & packets is None:
+            continue
+        if isinstance(item.then, Drop):
+            return True
+        if isinstance(item.then, Skip):
+            leapt = max(leapt, item.then.to)
+        elif packets <= item.when and leapt <= at:
+            return False
+    return False
 
 
 def _drops(decisions: DecisionList) -> Iterator[Drop]:

@@ -350,11 +350,7 @@ int xdptables(struct xdp_md *ctx)
     } else if (eth->proto == bpf_htons(0x86dd)) {
         if (xt_read_ipv6(p, eth + 1, end))
             return xt_odd(p);
-        u32 alone = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), config->mac);
-        if (alone != XT_PASS) {
-            what = alone;
-            gated = 0;
-        }
+        what = xt_forget(p->fragment ? xt_classify_ipv6_fragment(p) : xt_classify_ipv6(p), config->mac);
         if (what == XT_PASS)
             return xt_passed(p, XT_WHY_PASSED);
         if (p->proto == 17 && (p->dport == 67 || p->dport == 68))

@@ -891,11 +891,7 @@ int xdptables(struct xdp_md *ctx)
     if (eth->proto == bpf_htons(0x0800)) {
         if (xt_read_ipv4(p, eth + 1, end))
             return xt_odd(p);
-        u32 alone = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), config->mac);
-        if (alone != XT_PASS) {
-            what = alone;
-            gated = 0;
-        }
+        what = xt_forget(p->fragment ? xt_classify_ipv4_fragment(p) : xt_classify_ipv4(p), config->mac);
         if (what == XT_PASS)
             return xt_passed(p, XT_WHY_PASSED);
         if (p->proto == 17 && (p->dport == 67 || p->dport == 68))
