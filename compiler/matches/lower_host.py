@@ -34,12 +34,14 @@ ADDRESS_FACTS = frozenset(("local4", "broadcast4", "local6", "unclear4", "unclea
 
 
 def addrtype(match: Match, view: View) -> Condition:
-    """addrtype_mt_v1: classes fixed by the address, and the table "local" where it is known."""
+    """addrtype_mt_v1: classes fixed by the address, and the table "local" where it is known.
+
+    Limited to an interface, what is local by another one is unicast (inet_dev_addr_type, nf_ipv6_chk_addr).
+    """
+    if any(o.name not in ("--src-type", "--dst-type") for o in match.options):
+        return Condition.maybe("addrtype limited to an interface")
     result = YES
     for option in match.options:
-        if option.name not in ("--src-type", "--dst-type"):
-            result &= Condition.maybe("addrtype limited to an interface")
-            continue
         kinds = frozenset(w for word in option.words for w in word.text.upper().split(","))
         certain, possible = (_of_types4 if view.family is Family.IPV4 else _of_types6)(kinds, view.host)
         if option.negated:

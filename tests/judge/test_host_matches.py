@@ -136,6 +136,31 @@ def test_the_local_table_asked_later() -> None:
         assert not wrong, "\n".join(wrong[:10])
 
 
+OTHERS = {
+    Family.IPV4: "addr add 198.51.100.77/24 brd + dev other0",
+    Family.IPV6: "addr add 2001:db8:4::77/64 dev other0 nodad",
+}
+
+
+@pytest.mark.parametrize("variant", [Variant.LEGACY, Variant.NFT])
+@pytest.mark.parametrize("family", Family)
+def test_limited_to_an_interface(family: Family, variant: Variant) -> None:
+    """What is local, or a broadcast, by another interface only is unicast then."""
+    four = family is Family.IPV4
+    addresses = (*ADDRESSES4, "198.51.100.77", "198.51.100.255") if four else (*ADDRESSES6, "2001:db8:4::77")
+    types = ("LOCAL", "UNICAST", "MULTICAST", *(("BROADCAST", "LOCAL,BROADCAST") if four else ()))
+    sent = _with_addresses(family, addresses)
+    with Bench() as bench:
+        _route(bench, family, ("link add other0 type veth peer other1", "link set other0 up", OTHERS[family]))
+        parts = _parts(types)
+        found = matching(bench, [f"{p} --limit-iface-in" for p in parts], variant, family, sent)
+        host = _observed(bench)
+    assert any("198.51.100.77" in a or "2001:db8:4::77" in a for a in (*host.local4, *host.local6))
+    for rule, matched in found:
+        wrong, _ = wrong_answers(rule, matched, sent, host)
+        assert not wrong, "\n".join(wrong[:10])
+
+
 MARKS = ("--mark 0", "! --mark 0", "--mark 1", "! --mark 0x1", "--mark 0x0/0xff", "--mark 0x4/0x4")
 
 
