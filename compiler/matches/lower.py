@@ -79,8 +79,22 @@ _HEADER = {
 }
 
 
+def with_header(number: int, view: View) -> Condition:
+    """The protocol, of a packet that shows its header: a match of legacy iptables that looks for one never
+    holds on a later fragment, whatever it asks for (tcp_mt, udp_mt, icmp_match, ... by par->fragoff)."""
+    result = view.test("proto", IntervalSet.of(number))
+    return result & of_header(view)
+
+
+def of_header(view: View) -> Condition:
+    """INPUT sees whole datagrams, and so does PREROUTING where connections are tracked."""
+    if view.kind.is_fragment and view.hook != "INPUT":
+        return Condition.maybe("a later fragment does not have the header that this match looks for")
+    return YES
+
+
 def tcp(match: Match, view: View) -> Condition:
-    result = view.test("proto", IntervalSet.of(TCP))
+    result = with_header(TCP, view)
     for option in match.options:
         if option.name in ("--sport", "--dport"):
             result &= field_test(option, option.name[2:], view)
@@ -98,7 +112,7 @@ NO_OPTIONS, OTHER_FIRST = 0x10000, 0x10001
 
 def tcpmss(match: Match, view: View) -> Condition:
     """tcpmss_mt: without the option only the negation holds."""
-    result = view.test("proto", IntervalSet.of(TCP))
+    result = with_header(TCP, view)
     for option in match.options:
         if option.value is None:
             return Condition.maybe("the value of --mss is not known here")
@@ -115,7 +129,7 @@ def protocol_ports(number: int) -> Callable[[Match, View], Condition]:
     """Ports under one protocol; anything else such a match tests is maybe."""
 
     def lowered(match: Match, view: View) -> Condition:
-        result = view.test("proto", IntervalSet.of(number))
+        result = with_header(number, view)
         for option in match.options:
             if option.name in ("--sport", "--dport"):
                 ports = field_test(option, option.name[2:], view)
@@ -142,18 +156,15 @@ def _in_one_flow(ports: Condition, view: View) -> Condition:
 
 
 def icmp(match: Match, view: View) -> Condition:
-    result = view.test("proto", IntervalSet.of(ICMP if view.family is Family.IPV4 else ICMPV6))
+    result = with_header(ICMP if view.family is Family.IPV4 else ICMPV6, view)
     for option in match.options:
         result &= field_test(option, "icmp", view)
-    if view.kind.is_fragment and view.hook != "INPUT":
-        # Even "any" looks for a header, which a later fragment has not (icmp_match).
-        result &= Condition.maybe("a later fragment has no ICMP header")
     return result
 
 
 def multiport(match: Match, view: View) -> Condition:
     """--ports: either end; its negation: neither (multiport_mt in xt_multiport.c)."""
-    result = YES
+    result = of_header(view)
     for option in match.options:
         if option.value is None:
             return Condition.maybe(f"the value of {option.name} is not known here")
@@ -218,7 +229,7 @@ def spi(match: Match, view: View) -> Condition:
         if view.kind.is_fragment:  # AH may follow the fragment header
             return Condition.maybe("a fragment is judged by source and destination only")
         return Condition(NOTHING, NOTHING)
-    result = view.test("proto", IntervalSet.of(ESP if match.name == "esp" else AH))
+    result = with_header(ESP if match.name == "esp" else AH, view)
     for option in match.options:
         result &= field_test(option, "spi", view)
     return result

@@ -15,7 +15,7 @@ from ..intervals import IntervalSet
 from ..rules.model import Match, Ruleset
 from .condition import EVERYTHING, MAX_CUBES, NO, NOTHING, YES, Condition, opposite
 from .ipset import Contents, Element, Row, contents, rows
-from .lower import ICMP, ICMPV6, TCP, UDP
+from .lower import ICMP, ICMPV6, TCP, UDP, of_header, with_header
 from .view import View
 
 SCTP, UDPLITE = 132, 136
@@ -155,6 +155,7 @@ def _row(row: Row, ends: list[str], numbers: bool, view: View) -> Condition:
         if numbers:  # bitmap:port answers for TCP and UDP alone
             assert isinstance(cell, IntervalSet)
             result &= view.test("proto", IntervalSet.of(TCP, UDP)) & view.test(_port_field(end), cell)
+            result &= of_header(view)
         elif isinstance(cell, tuple):
             result &= _port(*cell, end, view)
         else:
@@ -172,7 +173,7 @@ def _port(protocol: int, ports: IntervalSet, end: str, view: View) -> Condition:
         return NO
     of_protocol = view.test("proto", IntervalSet.of(protocol))
     if protocol in _WITH_PORTS:
-        result = of_protocol & view.test(_port_field(end), ports)
+        result = with_header(protocol, view) & view.test(_port_field(end), ports)
         if view.flow_only and protocol not in (TCP, UDP):
             return Condition(NOTHING, result.may, ("connections are tracked, those of TCP and UDP by port",))
         return result
