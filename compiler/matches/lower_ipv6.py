@@ -50,7 +50,7 @@ def ipv6header(match: Match, view: View) -> Condition:
     listed = ",".join(w.text for w in option.words).split(",") if option else []
     if option is None or view.kind.is_fragment or any(name not in _HEADER_FLAGS for name in listed):
         return Condition.maybe("the set of extension headers is not known")
-    wanted = sum(_HEADER_FLAGS[name] for name in dict.fromkeys(listed))
+    wanted = sum({_HEADER_FLAGS[name] for name in listed})  # one header may be listed by two names
     inverted = 0xFF if option.negated else 0
     soft = match.option("--soft") is not None
     ends = {0x04: IntervalSet.of(ESP), 0x02: IntervalSet.of(NO_NEXT_HEADER)}

@@ -72,6 +72,37 @@ def test_ports_of_a_fragment_are_maybe():
     assert not got.yes and got.may
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("tcp", ()),
+        ("udp", ()),
+        ("udp", (("--dport", False, "0:65535"),)),
+        ("sctp", ()),
+        ("esp", ()),
+        ("ah", (("--ahspi", False, "0:4294967295"),)),
+        ("icmp", (("--icmp-type", False, "any"),)),
+        ("multiport", (("--dports", False, "0:65535"),)),
+    ],
+)
+def test_a_later_fragment_has_no_header_whatever_is_asked_of_it(name, options):
+    fragment = View(Kind.IPV4_FRAGMENT, hook="PREROUTING")
+    got = lowered(name, fragment, *options)
+    assert not got.yes and got.may
+    assert lowered(name, replace(fragment, hook="INPUT"), *options).yes, "INPUT sees the whole"
+    assert lowered(name, V4, *options).yes
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_one_extension_header_by_two_names(soft):
+    def of(names):
+        options = [Option("--header", words=(Word(names, None),)), *([Option("--soft")] if soft else [])]
+        return MATCHES["ipv6header"].lower(Match("ipv6header", tuple(options)), View(Kind.IPV6))
+
+    assert of("hop,hop-by-hop,0,prot") == of("hop-by-hop,protocol")
+    assert of("hop,prot").yes
+
+
 def test_flags_are_maybe_where_connections_are_tracked():
     got = lowered("tcp", View(Kind.IPV4, flow_only=True), ("--syn", False))
     assert not got.yes and got.may and "tracked" in got.why[0]
