@@ -196,12 +196,14 @@ class LineBuilder:
         """As getopt_long over all that is loaded, the last loaded first; then the protocol's own match."""
         if (spec := self.tables.header.get(name)) is not None:
             return self.header, spec
+        newest = self.loaded[-1] if self.loaded else None
+        if newest is not None and newest is not self.target and not newest.known:
+            return newest, None  # an option of this name may be its own
         for owner in reversed(self.loaded):
             if (spec := owner.specs.get(name)) is not None:
                 return owner, spec
         if (spec := self.tables.header_short.get(name)) is not None:
             return self.header, spec
-        newest = self.loaded[-1] if self.loaded else None
         if newest is None or not newest.takes_all:
             tables = [self.tables.header, *(o.specs for o in self.loaded)]
             if (spec := by_beginning(name, tables)) is not None:

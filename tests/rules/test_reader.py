@@ -36,6 +36,9 @@ def inputs(body: str) -> list[str]:
     ("text", "expected"),
     [
         ("-p tcp --dport 22", [("ip", "-p"), ("tcp", "--dport")]),
+        ("-m mark --mark 1 -m connmark ! --mark 2", [("ip",), ("mark", "--mark"), ("connmark", "!--mark")]),
+        ("-m connmark --mark 2 -m mark --mark 1", [("ip",), ("connmark", "--mark"), ("mark", "--mark")]),
+        ("-p tcp -m tcp --sport 1 -m new --dport 2", [("ip", "-p"), ("tcp", "--sport"), ("new", "--dport")]),
         ("-p tcp -m tcp --dport 22 --sport 1", [("ip", "-p"), ("tcp", "--dport", "--sport")]),
         ("-p tcp -m limit --limit 1/s --dport 22", [("ip", "-p"), ("limit", "--limit"), ("tcp", "--dport")]),
         (
