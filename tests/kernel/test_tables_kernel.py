@@ -13,12 +13,14 @@ from collections import Counter
 
 import pytest
 
+from emit.answers import answers
 from emit.point_lists import point_list
-from emit.random_lists import answer, packets, random_list
+from emit.random_lists import every_bound, packets, random_list, stretched_list
 from xdptables.decisions.model import DecisionList
 from xdptables.emit import Plan, generate, make_plan
 from xdptables.emit.engine import EngineRequest
 from xdptables.emit.tables import evaluate, order
+from xdptables.emit.tables.model import FamilyTables
 from xdptables.fields import Family
 from xdptables.host.facts import ASSUMPTIONS
 from xdptables.kernel import maps, syscall
@@ -99,6 +101,30 @@ def test_the_kernel_answers_as_the_list(
     assert expected.total() > 300 or (passed > 300 and len(expected) > 3)
 
 
+@pytest.mark.parametrize(
+    ("seed", "long", "size", "most_grain"),
+    [(0, 100, 500, 2), (1, 100, 1000, 2), (2, 250, 3000, 2), (3, 100, 4000, 0), (4, order.SHORT, 4000, 2)],
+)
+def test_the_kernel_skips_among_long_stretches(
+    seed: int, long: int, size: int, most_grain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order, "SHORT", long)
+    monkeypatch.setattr(build_tables, "MAX_GRAIN", most_grain)
+    r = random.Random(seed)
+    family = (Family.IPV4, Family.IPV6)[seed % 2]
+    fields = r.sample(("src", "dst", "sport", "dport", "proto"), 4)
+    plan, made = in_tables(stretched_list(r, Kind(family.value), size, fields, long, local=False))
+    assert made.order >= 0 and made.skips
+    expected, passed = run(plan, plan.lists[0], r, bounds=2500)
+    assert expected.total() > 300 and passed > 300
+
+
+def in_tables(decisions: DecisionList) -> tuple[Plan, FamilyTables]:
+    plan = make_plan((decisions,), request=EngineRequest("tables"))
+    assert plan.tables is not None and not plan.cut
+    return plan, plan.tables.families[0]
+
+
 @pytest.mark.parametrize("family", list(Family), ids=str)
 @pytest.mark.parametrize(("count", "ranges", "others"), [(40, 0, 0), (2000, 20, 0), (2000, 3, 60)])
 def test_the_kernel_finds_points(family: Family, count: int, ranges: int, others: int) -> None:
@@ -112,8 +138,11 @@ def test_the_kernel_finds_points(family: Family, count: int, ranges: int, others
     assert expected.total() > 300 and passed > 100
 
 
-def run(plan: Plan, decisions: DecisionList, r: random.Random) -> tuple[Counter[int], int]:
-    """The program against the list: drops by slot, and how many packets passed."""
+def run(
+    plan: Plan, decisions: DecisionList, r: random.Random, bounds: int = 1000
+) -> tuple[Counter[int], int]:
+    """The program against the list, also at up to `bounds` of the bounds of its intervals: drops by slot, and
+    how many packets passed."""
     assert plan.tables is not None
     kind = decisions.kind
     program = compile_program(generate(plan), plan.map_values)
@@ -122,14 +151,10 @@ def run(plan: Plan, decisions: DecisionList, r: random.Random) -> tuple[Counter[
         maps.fill(program.maps, HOST)
         expected: Counter[int] = Counter()
         passed = 0
-        for packet in packets(r, (decisions,), 1500):
-            if packet.get("proto") not in TRANSPORTS or r.random() < 0.5:
-                packet["proto"] = r.choice(TRANSPORTS)
-            packet["length"] = min(packet.get("length", 0), 1500)
-            frame, seen = as_frame(kind.family, packet)
-            if seen.get("dport") in (67, 68):
-                continue
-            wanted = answer(decisions, seen, plan)
+        own = list(every_bound(r, (decisions,)))
+        asked = [*packets(r, (decisions,), 1500), *r.sample(own, min(bounds, len(own)))]
+        sent = [x for x in (_sent(r, kind.family, p) for p in asked) if x[1].get("dport") not in (67, 68)]
+        for (frame, seen), wanted in zip(sent, answers(decisions, [s for _, s in sent], plan), strict=True):
             assert evaluate(plan.tables, kind, seen) == wanted, seen
             verdict, _, _ = syscall.test_run(fd, frame)
             assert (verdict == DROP) == (wanted != 0), seen
@@ -141,3 +166,10 @@ def run(plan: Plan, decisions: DecisionList, r: random.Random) -> tuple[Counter[
     finally:
         os.close(fd)
     return expected, passed
+
+
+def _sent(r: random.Random, family: Family, packet: dict[str, int]) -> tuple[bytes, dict[str, int]]:
+    if packet.get("proto") not in TRANSPORTS or r.random() < 0.5:
+        packet["proto"] = r.choice(TRANSPORTS)
+    packet["length"] = min(packet.get("length", 0), 1500)
+    return as_frame(family, packet)
