@@ -24,7 +24,7 @@ from .kernel.load import load_program
 from .kernel.netns import in_netns
 from .kernel.state import LoadedState
 from .matches.lowering import facts_read
-from .pipeline import Compiled, compile_rules
+from .pipeline import Compiled, compile_rules, made_anew
 from .progress import Progress, silent
 from .rules.model import Ruleset, Table
 from .rules.reader import read_rulesets
@@ -92,9 +92,7 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
         rulesets, extra = _completed(given, live), _not_live(given, live)
     found = (*findings(host), *extra, *_merging(request, host, rulesets))
     kept, lifted, idle = lift(found, request.disregard)
-    seen = host
-    if host.interface.seen_as:
-        seen = dataclasses.replace(host, interface=as_master(host.interface))
+    seen = _seen(host)
     compiled = compile_rules(rulesets, seen, kept, lifted, progress, request.budgets, advise, request.engine)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
@@ -110,15 +108,29 @@ def load_what_fits(
 ) -> tuple[Prepared, LoadedState]:
     """Prepare and load; where the kernel's verifier gives up, a program that does less is made. `told` hears
     of each one before it is loaded."""
+    prepared = prepare(request, progress, advise=advise)
     while True:
-        prepared = prepare(request, progress, advise=advise)
         told(prepared)
         try:
             return prepared, load(prepared, verified, progress)
         except TooComplex:
-            if request.engine.halvings == MOST_HALVINGS:
+            if prepared.request.engine.halvings == MOST_HALVINGS:
                 raise
-            request = dataclasses.replace(request, engine=request.engine.smaller)
+            prepared = _smaller(prepared)
+
+
+def _smaller(prepared: Prepared) -> Prepared:
+    """Of the same rules and the same host: what has changed since, the watcher sees by the record."""
+    request = dataclasses.replace(prepared.request, engine=prepared.request.engine.smaller)
+    compiled = made_anew(prepared.compiled, prepared.rulesets, _seen(prepared.host), request.engine)
+    return dataclasses.replace(prepared, request=request, compiled=compiled)
+
+
+def _seen(host: HostFacts) -> HostFacts:
+    """With the interface as `-i` sees it."""
+    if not host.interface.seen_as:
+        return host
+    return dataclasses.replace(host, interface=as_master(host.interface))
 
 
 def load(
@@ -171,6 +183,7 @@ def load(
         slots=slots,
         report_json={
             "summary": prepared.compiled.report.summary,
+            "limits": list(prepared.compiled.report.limits),
             "request": {
                 "rules": os.path.abspath(request.rules.name) if request.rules else None,
                 "family": request.family,

@@ -55,3 +55,13 @@ def compile_rules(
         lines = advice(rulesets, host, report, budgets, lambda r, b: plan_and_report(r, b)[2])
         report = replace(report, advice=lines)
     return Compiled(lists, plan, generate(plan), report)
+
+
+def made_anew(
+    compiled: Compiled, rulesets: tuple[Ruleset, ...], host: HostFacts, engine: EngineRequest
+) -> Compiled:
+    """What was decided, as another program. The rest as `compiled` was made with it."""
+    lists, old = compiled.lists, compiled.report
+    plan = make_plan((optimise(d) for d in lists), compiled.plan.group_drops, engine)
+    report = make_report(rulesets, host, lists, plan, old.kept, old.lifted)
+    return Compiled(lists, plan, generate(plan), replace(report, advice=old.advice))

@@ -191,10 +191,12 @@ def _renew(known: LoadedState, say: Say, why: str) -> bool:
             if fds:
                 maps.pause(fds, known.host)
         with no_collection():
-            load_what_fits(dataclasses.replace(request_of(known), netns=""))
+            prepared, _ = load_what_fits(dataclasses.replace(request_of(known), netns=""))
     except (UserError, InputError, KernelError, OSError) as e:
         return off(known, say, f"{why}; and it can't be loaded anew: {e}")
     say(f"{known.ifname}: loaded anew: {why}")
+    for limit in prepared.compiled.report.limits:
+        say(f"{known.ifname}: {limit}")
     return True
 
 

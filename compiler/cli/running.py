@@ -176,6 +176,8 @@ def _show_status(data: dict[str, Any]) -> None:
     )
     for problem in data["problems"]:
         line(f"  problem: {problem}")
+    for limit in data["limits"]:
+        line(f"  limit: {limit}")
     if data["disregarded"]:
         line(f"  disregarded: {', '.join(data['disregarded'])}")
     for name, packets in data["verdicts"].items():
@@ -216,6 +218,7 @@ def _status_data(status: Status) -> dict[str, Any]:
         "mode": state.mode if state else "", "since": state.since if state else "",
         "source": state.source if state else "", "netns": state.netns if state else "",
         "watcher": watcher_pid(state.key) if state else None,
+        "limits": list(state.report.get("limits", ())) if state and isinstance(state.report, dict) else [],
         "disregarded": list(state.disregarded) if state else [], "verdicts": verdicts, "rules": rules,
     }  # fmt: skip
 

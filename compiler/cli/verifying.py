@@ -14,7 +14,7 @@ from ..host.facts import HostFacts
 from ..kernel.bcc_import import import_bcc
 from ..kernel.errors import TooComplex
 from ..kernel.preflight import check_privileges
-from ..pipeline import compile_rules
+from ..pipeline import compile_rules, made_anew
 from ..progress import Progress
 from ..rules.model import Ruleset
 from ..rules.reader import read
@@ -62,9 +62,9 @@ def verify_command(
     for warning in reading.warnings:
         click.echo(printable(warning.render()), err=True)
     with progress_bar() as progress:
+        progress("compiling", 0, 0)
+        compiled = compile_rules(rulesets, host, budgets=making.budgets, engine=making.engine)
         while True:
-            progress("compiling", 0, 0)
-            compiled = compile_rules(rulesets, host, budgets=making.budgets, engine=making.engine)
             try:
                 found = verify(
                     rulesets, host, compiled, in_kernel=in_kernel, limit=frames, seconds=seconds, seed=seed,
@@ -75,6 +75,7 @@ def verify_command(
                 if making.engine.halvings == MOST_HALVINGS:
                     raise
                 making = replace(making, engine=making.engine.smaller)
+                compiled = made_anew(compiled, rulesets, host, making.engine)
         most = min(frames, _ON_THE_WIRE)
         wire = _wire(rulesets, host, sets, making, most, seed, progress) if on_wire else None
     if as_json:

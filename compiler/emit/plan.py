@@ -80,8 +80,6 @@ class Plan:
         out = [c.text for c in self.choices]
         if self.tables is not None:
             out.append(f"the tables take {self.tables.size / (1 << 20):.1f} MiB")
-        if self.halvings:
-            out.append(f"made smaller {self.halvings} times for the verifier: more packets pass")
         return tuple(out)
 
     def slot(self, cause: Cause) -> int:

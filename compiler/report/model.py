@@ -8,6 +8,7 @@ from typing import Any
 
 from ..decisions.hookpath import PATH
 from ..decisions.model import Cause, DecisionList
+from ..emit.limits import limits
 from ..emit.plan import Plan
 from ..host.facts import HostFacts
 from ..host.findings import Finding
@@ -24,6 +25,7 @@ class Report:
     lifted: tuple[Finding, ...] = ()
     advice: tuple[str, ...] = ()  # what REJECT and LOG cost, and the ways out
     engines: tuple[str, ...] = ()  # of each family, and what it is expected to cost
+    limits: tuple[str, ...] = ()  # for which more passes than has to
 
     @property
     def dropping(self) -> tuple[Entry, ...]:
@@ -62,6 +64,7 @@ class Report:
             "assumptions": list(self.assumptions),
             "cut": self.cut,
             "engines": list(self.engines),
+            "limits": list(self.limits),
             "findings": [
                 {"id": f.id, "scope": f.scope.value, "text": f.text, "way_out": f.way_out} for f in self.kept
             ],
@@ -92,7 +95,9 @@ def make_report(
                 cause = Cause(table.name, chain.name, policy=chain, family=ruleset.family)
                 entries.append(known.entry(cause, ruleset.family.value, None))
     assumed = _assumptions(rulesets, host)
-    return Report(tuple(entries), assumed, plan.cut, kept, lifted, engines=plan.described)
+    return Report(
+        tuple(entries), assumed, plan.cut, kept, lifted, engines=plan.described, limits=limits(plan)
+    )
 
 
 def _on_path(ruleset: Ruleset, lists: list[DecisionList]) -> list[tuple[Table, Chain]]:

@@ -53,7 +53,6 @@ def show(report: Report, console: Console) -> None:
         console.print(f"[cyan]{escape(line)}[/cyan]", soft_wrap=True)
     for line in report.engines:
         console.print(f"[dim]engine: {line}[/dim]", soft_wrap=True)
-    if report.cut:
-        text = f"{report.cut} decisions did not fit into the program and are left to netfilter"
-        console.print(f"[yellow]{text}[/yellow]")
+    for line in report.limits:
+        console.print(f"[yellow]limit: {line}[/yellow]", soft_wrap=True)
     console.print(f"[bold]{escape(report.summary)}[/bold]", soft_wrap=True)

@@ -34,6 +34,10 @@ def test_the_report_names_the_engine() -> None:
 def test_what_does_not_fit_is_reported() -> None:
     data = report("--engine", "tables", "--table-memory", "0")
     assert data["cut"] and "0 of 6" in str(data["summary"])
+    line = f"{data['cut']} decisions did not fit into the program and are left to netfilter"
+    assert data["limits"] == [line] and report()["limits"] == []
+    text = fine("compile", RULES, "-i", "eth0", "--engine", "tables", "--table-memory", "0").stdout
+    assert f"limit: {line}\n" in text
 
 
 @pytest.mark.kernel

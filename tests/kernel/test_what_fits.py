@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from cli.command import fine
 from netns import NetnsPair
 from xdptables import loading
 from xdptables.emit.engine import EngineRequest
@@ -48,12 +49,24 @@ def test_a_smaller_program_is_made(monkeypatch: pytest.MonkeyPatch, engine: str)
                 raise TooComplex("the kernel refuses the program")
             return real(prepared)
 
+        observed: list[str] = []
+
+        def observe(*what: object, **more: object) -> object:
+            observed.append("the host")
+            return looked(*what, **more)
+
+        looked = loading.observe
+        monkeypatch.setattr(loading, "observe", observe)
         monkeypatch.setattr(loading, "load", load)
         request = loading.Request(server.ifname, netns=server.ns, engine=EngineRequest(engine))
         try:
             prepared, state = loading.load_what_fits(request)
+            assert len(observed) == 1  # only the program is made again
             assert tried == [0, 1, 2] and prepared.request.engine.halvings == 2
-            assert "made smaller 2 times" in " ".join(prepared.compiled.report.engines)
+            assert "made smaller 2 times" in " ".join(prepared.compiled.report.limits)
+            assert state.report["limits"] == list(prepared.compiled.report.limits)
+            shown = fine("status", server.ifname, "--netns", server.ns).stdout
+            assert "limit: made smaller 2 times for the verifier: more packets pass\n" in shown
             assert state.report["request"]["engine"]["halvings"] == 0  # the next rules may fit
         finally:
             unload_program(server.ifname, netns=server.ns)
