@@ -15,6 +15,7 @@ from frames import boundary_frames, frames
 from judge.place import Frame
 from judge.random_rules import random_rules
 from judge.rulesets import RULESETS, parts, single
+from xdptables.emit.engine import AUTOMATIC, EngineRequest
 from xdptables.fields import Family
 from xdptables.kernel.load import load_program, unload_program
 from xdptables.pipeline import compile_rules
@@ -30,6 +31,8 @@ from xdptables.verify.program import attached_long_ago, loaded
 pytestmark = pytest.mark.kernel
 
 VARIANTS = (Variant.LEGACY, Variant.NFT)
+#: What a variant changes is decided before the engine, so each engine goes with one of them.
+ENGINES = {Variant.LEGACY: EngineRequest("linear"), Variant.NFT: EngineRequest("tables")}
 SEEDS = range(*map(int, os.environ.get("XDPTABLES_SEEDS", "0:4").split(":")))
 _OTHER_FAMILY = {Family.IPV4: b"\x86\xdd", Family.IPV6: b"\x08\x00"}
 _XDP_LEAST = 14  # BPF_PROG_TEST_RUN takes no shorter frame
@@ -41,11 +44,15 @@ def _frames(family: Family, rulesets: Sequence[Ruleset]) -> list[Frame]:
 
 
 def _against_interpreter(
-    bench: Bench, rulesets: tuple[Ruleset, ...], sent: Sequence[Frame], only_plan: bool = False
+    bench: Bench,
+    rulesets: tuple[Ruleset, ...],
+    sent: Sequence[Frame],
+    only_plan: bool = False,
+    engine: EngineRequest = AUTOMATIC,
 ) -> tuple[int, int]:
     """How many frames XDP drops, and how many more the interpreter would; no frame the other way round."""
     host = bench.facts()
-    compiled = compile_rules(rulesets, host)
+    compiled = compile_rules(rulesets, host, engine=engine)
     sent = [f for f in sent if len(f.data) >= _XDP_LEAST]
     data = [f.data for f in sent]
     planned = PlanSubject(compiled.plan, host).rule(data)
@@ -83,10 +90,10 @@ def _check(rules: str, variant: Variant, family: Family) -> tuple[int, int]:
             bench.load(rules, variant, family)
         rulesets = read_rulesets(Source("iptables-save", without.saved(variant, family)))
         sent = _frames(family, rulesets)
-        counts = _against_interpreter(without, rulesets, sent)
+        counts = _against_interpreter(without, rulesets, sent, engine=ENGINES[variant])
         data = spread([f.data for f in sent])
         expected = without.without_entries(data)
-        compiled = compile_rules(rulesets, within.facts())
+        compiled = compile_rules(rulesets, within.facts(), engine=ENGINES[variant])
         stamps = _Stamps()
         with within.pair.enter(within.pair.server):
             load_program(
