@@ -7,9 +7,11 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .decisions.budget import NO_BUDGETS, Budgets
 from .decisions.hookpath import reads_merged_fields
+from .emit import Plan
 from .emit.engine import AUTOMATIC, MOST_HALVINGS, EngineRequest
 from .fields import Family
 from .host.facts import HostFacts
@@ -133,6 +135,15 @@ def _seen(host: HostFacts) -> HostFacts:
     return dataclasses.replace(host, interface=as_master(host.interface))
 
 
+def slots_of(plan: Plan) -> list[dict[str, Any]]:
+    """Of each counter the rule, as `status` shows it."""
+    on_budget = plan.on_budget
+    return [
+        {"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text, "budget": c in on_budget}
+        for c in plan.slots
+    ]
+
+
 def load(
     prepared: Prepared,
     verified: Callable[[Comparison | NoNamespace], None] = lambda result: None,
@@ -164,11 +175,6 @@ def load(
             refuse_disagreements(result)
             verified(result)
 
-    plan = prepared.compiled.plan
-    slots = [
-        {"line": c.line, "table": c.table, "chain": c.chain, "rule": c.text, "budget": c in plan.on_budget}
-        for c in plan.slots
-    ]
     progress("compiling the program", 0, 0)
     return load_program(
         prepared.compiled.c_text,
@@ -180,7 +186,7 @@ def load(
         else request.mode,
         replace=request.replace,
         source=request.source,
-        slots=slots,
+        slots=slots_of(prepared.compiled.plan),
         report_json={
             "summary": prepared.compiled.report.summary,
             "limits": list(prepared.compiled.report.limits),

@@ -10,13 +10,14 @@ from .classes import Ints
 from .model import CODE, SKIP, Words
 from .vectors import ONE, Rows
 
-#: Words of rows while they are made.
-MAX_WORDS = 1 << 22
+#: Steps to all answers of one list, and words of rows while they are made.
+MAX_STEPS = 1 << 22
 _PASS = np.uint64(CODE << 62)
 
 
-def small(classes: int, words: int) -> bool:
-    return classes * words <= MAX_WORDS
+def small(classes: int, words: int, skips: int) -> bool:
+    """A class looks at each word of its row, and follows each skip, at most."""
+    return classes * (words + skips) <= MAX_STEPS
 
 
 def answers(rows: Rows, places: Sequence[tuple[int, int]], outcomes: Words) -> tuple[Words, list[int]]:
@@ -40,20 +41,16 @@ def _first(whole: Words, at: int, end: int, outcomes: Words) -> Words:
     left = np.arange(whole.shape[0])
     since: Ints = np.full(whole.shape[0], at, np.int64)
     while left.size:
-        here = whole[left, :end]
-        before = np.arange(end)[None, :] < (since[left] >> 6)[:, None]
-        here[before] = 0
-        edge = np.flatnonzero(since[left] >> 6 < end)
-        here[edge, since[left[edge]] >> 6] &= ~np.uint64(0) << (since[left[edge]] & 63).astype(np.uint64)
-        left, here = left[here.any(axis=1)], here[here.any(axis=1)]
-        if not left.size:
-            break
-        word = (here != 0).argmax(axis=1)
-        bits = here[np.arange(left.size), word]
-        position = word * 64 + np.log2((bits & (~bits + ONE)).astype(np.float64)).astype(np.int64)
-        found = outcomes[position]
+        word = since >> 6
+        inside = word < end
+        left, since, word = left[inside], since[inside], word[inside]
+        bits = whole[left, word] & ~np.uint64(0) << (since & 63).astype(np.uint64)
+        hit = bits != 0
+        lowest = np.log2((bits[hit] & ~bits[hit] + ONE).astype(np.float64)).astype(np.int64)
+        found = outcomes[word[hit] * 64 + lowest]
         is_skip = found >> np.uint64(62) == SKIP
-        out[left[~is_skip]] = found[~is_skip]
-        since[left] = (found & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        left = left[is_skip]
+        out[left[hit][~is_skip]] = found[~is_skip]
+        since = (word + 1) * 64
+        since[hit] = np.where(is_skip, found & np.uint64(0xFFFFFFFF), end * 64)
+        left, since = left[since < end * 64], since[since < end * 64]
     return out

@@ -125,7 +125,8 @@ class _Build:
         groups = grouped(classes, count // 64) or [[field_classes("proto", self.decisions, 255)]]
         owned = [(c, owners(c, self.decisions, self.coder.slots)) for c in classes if not self._is_direct(c)]
         self.owners = {c.name: o for c, o in owned if o is not None}
-        alone = len(groups) == 1 and small(math.prod(c.classes for c in groups[0]), count // 64 + 3)
+        skips = sum(isinstance(d.then, Skip) for d in self.decisions)
+        alone = len(groups) == 1 and small(math.prod(c.classes for c in groups[0]), count // 64 + 3, skips)
         limited = np.zeros(count, np.int64) if alone else limits(groups, count)
         order, places, levels = self._order(limited)
         since = pool.used
@@ -151,7 +152,7 @@ class _Build:
             self.fields,
             tuple(self.searches),
             tuple(sorted(self.split_fields)),
-            any(isinstance(d.then, Skip) for d in self.decisions),
+            skips > 0,
             count,
         )
 
