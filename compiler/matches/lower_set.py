@@ -16,6 +16,7 @@ from ..rules.model import Match, Ruleset
 from .condition import EVERYTHING, MAX_CUBES, NO, NOTHING, YES, Condition, opposite
 from .ipset import Contents, Element, Row, contents, rows
 from .lower import ICMP, ICMPV6, TCP, UDP, of_header, with_header
+from .lower_ipv6 import NO_NEXT_HEADER
 from .view import View
 
 SCTP, UDPLITE = 132, 136
@@ -168,8 +169,9 @@ def _port_field(end: str) -> str:
 
 
 def _port(protocol: int, ports: IntervalSet, end: str, view: View) -> Condition:
-    """ip_set_get_ip4_port, ip_set_get_ip6_port: other protocols have port 0, and 0 is none."""
-    if protocol == 0:
+    """ip_set_get_ip4_port, ip_set_get_ip6_port: other protocols have port 0, and 0 is none; nor has IPv6 one
+    where "no next header" stands (ipv6_skip_exthdr)."""
+    if protocol == 0 or (protocol == NO_NEXT_HEADER and view.family is Family.IPV6):
         return NO
     of_protocol = view.test("proto", IntervalSet.of(protocol))
     if protocol in _WITH_PORTS:

@@ -16,7 +16,7 @@ from ..host.ipsets import IpSet
 from ..rules.model import Match, Ruleset
 from ..rules.names import protocol_number
 from .answers import Answer, Sight, known, opposite
-from .packet import ICMP, ICMP6, SCTP, TCP, UDP, UDPLITE, Packet
+from .packet import ICMP, ICMP6, NONE, SCTP, TCP, UDP, UDPLITE, Packet
 
 YES, NO, MAYBE = Answer.YES, Answer.NO, Answer.MAYBE
 _TYPES = {
@@ -170,8 +170,8 @@ def _is_port(text: str, end: str, _: bool, sight: Sight) -> Answer:
     packet = sight.packet
     name, _colon, port = text.partition(":")
     number = protocol_number(name)
-    if number == 0:
-        return NO
+    if number == 0 or (number == NONE and packet.family is Family.IPV6):
+        return NO  # no protocol at all
     if packet.fragment and packet.family is Family.IPV6:
         return MAYBE  # what it says of its protocol may not be the last word
     if packet.protocol != number:

@@ -107,6 +107,7 @@ add ipport 2001:db8::2,tcp:22
 add ipport 2001:db8::2,ipv6-icmp:128/0
 add ipport 2001:db8::2,ipv6-icmp:ttl-zero-during-transit
 add ipport 2001:db8::2,253:0
+add ipport 2001:db8::2,59:0
 create netport hash:net,port family inet6
 add netport 2001:db8::/32,udp:53
 add netport 2001:db8:1::/48,udp:53 nomatch
@@ -130,7 +131,7 @@ ADDRESSES = {
           "2001:db7:ffff::1", "2001:db9::", "fe80::1"),
 }  # fmt: skip
 PORTS = (21, 22, 23, 53, 80, 85, 90, 91, 5, 0, 1024, 1025)
-PROTOCOLS = {FOUR: (6, 17, 132, 136, 33, 47, 253), SIX: (6, 17, 136, 253)}
+PROTOCOLS = {FOUR: (6, 17, 132, 136, 33, 47, 253), SIX: (6, 17, 136, 59, 253)}
 ICMP = {FOUR: (0x0800, 0x0801, 0x4D03, 0x0303, 0x0000), SIX: (0x8000, 0x8001, 0x0300, 0x8100)}
 
 
