@@ -116,6 +116,15 @@ class _Lookup:
         begin, blocks = at >> 6, self._blocks(at >> 12, end)
         block, words, best, hit = 0, 0, HALF, -1
         for _ in range(family.rounds):
+            if not words and blocks:
+                block = (blocks & -blocks).bit_length() - 1
+                blocks &= blocks - 1
+                words = self._summary(block)
+                first, last_ = begin // step, end // step
+                if block == first >> 6:
+                    words &= HALF << (first & 63) & HALF
+                if block == last_ >> 6:
+                    words &= (1 << (last_ & 63)) - 1
             if words:
                 w = (words & -words).bit_length() - 1
                 words &= words - 1
@@ -133,17 +142,7 @@ class _Lookup:
                         words &= HALF << (follows & 63)
                     else:
                         blocks, words = self._blocks(follows >> 6, end), 0
-                if words or blocks:
-                    continue
-            elif blocks:
-                block = (blocks & -blocks).bit_length() - 1
-                blocks &= blocks - 1
-                words = self._summary(block)
-                first, last_ = begin // step, end // step
-                if block == first >> 6:
-                    words &= HALF << (first & 63) & HALF
-                if block == last_ >> 6:
-                    words &= (1 << (last_ & 63)) - 1
+            if words or blocks:
                 continue
             if hit < 0:
                 return PASS
