@@ -22,7 +22,7 @@ XDP_DROP = 1
 #: In the order of `enum xt_why` in templates/types.c.j2.
 _RECENT, _LOOKUPS = 9, 10
 _RECENTS = "xt_recent"
-_WINDOW = "xt_window"  # when the program was attached, and when the clock was read last
+_WINDOW = "xt_window"  # when the program was attached, the clock, and the last odd packet
 
 
 class ProgramSubject:
@@ -89,7 +89,7 @@ def attached_long_ago(map_fds: Mapping[str, int], first: int = 1) -> None:
     """No packet has passed in the last instant, so none is passed for that. `first`: when the program was
     attached, in ns since boot; 0: it is about to be."""
     if _WINDOW in map_fds:
-        syscall.map_update(map_fds[_WINDOW], bytes(4), struct.pack("=QQ", first, 0))
+        syscall.map_update(map_fds[_WINDOW], bytes(4), struct.pack("=QQQ", first, 0, 0))
     if _RECENTS in map_fds:
         syscall.map_update_batch(map_fds[_RECENTS], *_zeros(syscall.map_info(map_fds[_RECENTS]).max_entries))
 

@@ -71,9 +71,10 @@ BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 4);
 #define XT_RECENT_NS 100000000ULL
 BPF_ARRAY(xt_recent, u64, XT_RECENT_SLOTS);
 /* opened: when the first look-up missed, and XT_LONG_AGO when that is over.
- * clock: what the clock said when it was read last, on some CPU: never later than now. */
+ * clock: what the clock said when it was read last, on some CPU: never later than now.
+ * odd: when one was passed last that counts for all flows between its addresses. */
 #define XT_LONG_AGO 1
-struct xt_window { u64 opened, clock; };
+struct xt_window { u64 opened, clock, odd; };
 BPF_ARRAY(xt_window, struct xt_window, 1);
 BPF_F_TABLE("hash", u32, u32, xt_host4, 65536, BPF_F_NO_PREALLOC);
 BPF_F_TABLE("hash", struct xt_addr6, u32, xt_host6, 65536, BPF_F_NO_PREALLOC);
@@ -358,22 +359,26 @@ static __always_inline void xt_remember(const struct xt_packet *p)
     u32 slot = xt_flow(p, p->fragment), zero = 0;
     u64 *at = xt_recent.lookup(&slot);
     struct xt_window *w = xt_window.lookup(&zero);
-    if (at && w)
-        *at = xt_now(w);
+    if (!at || !w)
+        return;
+    u64 now = xt_now(w);
+    *at = now;
+    if (p->fragment && w->odd != now)
+        w->odd = now;
 }
 
 /* Whether one of its flow may be on its way to conntrack still. Asked after conntrack was: what passes
  * meanwhile is stamped before it can be known there. A stamp of another CPU may be later than `now`. */
 static __always_inline int xt_under_way(const struct xt_packet *p)
 {
-    u32 own_slot = xt_flow(p, 0), any_slot = xt_flow(p, 1), zero = 0;
-    u64 *own = xt_recent.lookup(&own_slot), *any = xt_recent.lookup(&any_slot);
+    u32 slot = xt_flow(p, 0), any_slot = xt_flow(p, 1), zero = 0;
+    u64 *at = xt_recent.lookup(&slot);
     struct xt_window *w = xt_window.lookup(&zero);
 
-    if (!own || !any || !w)
+    if (!at || !w)
         return 1;
-    u64 until = (*own > *any ? *own : *any) + XT_RECENT_NS;
-    if (w->opened == XT_LONG_AGO && until <= w->clock) /* then it is over by now as well */
+    u64 until = *at + XT_RECENT_NS, odd_until = w->odd + XT_RECENT_NS, clock = w->clock;
+    if (w->opened == XT_LONG_AGO && until <= clock && odd_until <= clock) /* over by now as well */
         return 0;
     u64 now = xt_now(w);
     if (w->opened != XT_LONG_AGO) { /* what was on its way before this program was attached has no stamp */
@@ -383,7 +388,12 @@ static __always_inline int xt_under_way(const struct xt_packet *p)
             return 1;
         w->opened = XT_LONG_AGO;
     }
-    return now < until;
+    if (now < until)
+        return 1;
+    if (odd_until <= now) /* of no addresses, then: one cache miss less */
+        return 0;
+    at = xt_recent.lookup(&any_slot);
+    return !at || now < *at + XT_RECENT_NS;
 }
 /* The end of a packet whose addresses were read, when it is not dropped. */
 static __always_inline int xt_passed(const struct xt_packet *p, u32 why)

@@ -52,12 +52,12 @@ def dropped(subject: ProgramSubject, frame: bytes) -> bool:
 
 
 def set_window(subject: ProgramSubject, opened: int, clock: int) -> None:
-    syscall.map_update(subject.maps["xt_window"], bytes(4), struct.pack("=QQ", opened, clock))
+    syscall.map_update(subject.maps["xt_window"], bytes(4), struct.pack("=QQQ", opened, clock, 0))
 
 
 def window(subject: ProgramSubject) -> tuple[int, int]:
-    raw = syscall.map_lookup(subject.maps["xt_window"], bytes(4), 16) or b""
-    opened, clock = struct.unpack("=QQ", raw)
+    raw = syscall.map_lookup(subject.maps["xt_window"], bytes(4), 24) or b""
+    opened, clock, _ = struct.unpack("=QQQ", raw)
     return opened, clock
 
 
@@ -124,6 +124,9 @@ def test_the_first_instant_of_a_program(subject: ProgramSubject) -> None:
 def test_an_odd_packet_counts_for_all_flows_between_its_addresses(subject: ProgramSubject) -> None:
     rst, other = frame(subject, "R"), frame(subject, "R", sport=40001)
     cut = frame(subject, "S")[:-10]
+    between_others = bytearray(cut)
+    between_others[29] ^= 1  # of the source's address
+    assert syscall.test_run(subject.fd, bytes(between_others), subject.ifindex)[0] != 1
     assert dropped(subject, rst)
     for unseen in (rst, other):
         assert syscall.test_run(subject.fd, cut, subject.ifindex)[0] != 1
