@@ -121,8 +121,8 @@ def address_range(words: Words, family: Family) -> IntervalSet:
     lo, dash, hi = words[0].partition("-")
     first = _plain_address(lo, bits)
     last = _plain_address(hi, bits) if dash else first
-    if first > last:
-        raise ValueError(f"the address range {words[0]} is empty")
+    if first > last:  # taken, and matches nothing (iprange_mt4)
+        return IntervalSet()
     return IntervalSet.range(first, last)
 
 

@@ -50,6 +50,11 @@ class _Owner:
     specs: Mapping[str, OptionSpec]
     options: list[Option] = field(default_factory=list)
 
+    def has(self, spec: OptionSpec) -> bool:
+        """It may be given once, and was."""
+        name = canonical(spec.names[0], 0)[0]
+        return spec.parse is not None and any(o.name == name for o in self.options)
+
 
 class LineBuilder:
     """One rule line. `errors` gathers what iptables refuses too, and warnings."""
@@ -177,7 +182,7 @@ class LineBuilder:
             self._error(option, f"{name} needs {_count(least)}")
             return
         spec_name = canonical(spec.names[0], 0)[0]
-        if spec.parse is not None and any(o.name == spec_name for o in owner.options):
+        if owner.has(spec):
             self._error(option, f"{spec_name} is given twice", "", words[-1] if words else None)
         if owner is self.header and spec.names[0] == "-f" and self.typing.family is Family.IPV6:
             self._error(option, "-f is for IPv4 only", "use -m frag")
@@ -201,6 +206,8 @@ class LineBuilder:
             return newest, None  # an option of this name may be its own
         for owner in reversed(self.loaded):
             if (spec := owner.specs.get(name)) is not None:
+                if newest is not None and newest is self.target and newest.takes_all and owner.has(spec):
+                    return newest, None  # tcpmss and SYNPROXY both have --mss
                 return owner, spec
         if (spec := self.tables.header_short.get(name)) is not None:
             return self.header, spec

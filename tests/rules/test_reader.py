@@ -50,6 +50,7 @@ def inputs(body: str) -> list[str]:
         ("-m limit -j LOG --limit 1/s --log-prefix x", [("ip",), ("limit", "--limit")]),
         ("-m policy --dir in --pol ipsec --proto esp", [("ip",), ("policy", "--dir", "--pol", "--proto")]),
         ("--proto tcp --syn", [("ip", "-p"), ("tcp", "--tcp-flags")]),
+        ("-p tcp -m tcpmss --mss 1:2 -j SYNPROXY --wscale 7 --mss 1460", [("ip", "-p"), ("tcpmss", "--mss")]),
         ("! -s 1.2.3.4 ! -i eth0", [("ip", "!-s", "!-i")]),
         ("-s ! 1.2.3.4 -p tcp --dport ! 80", [("ip", "!-s", "-p"), ("tcp", "!--dport")]),
         ("-ptcp --dport=80", [("ip", "-p"), ("tcp", "--dport")]),
