@@ -110,7 +110,7 @@ def _either(a: Condition, b: Condition) -> Condition:
 
 
 def _of_elements(ipset: IpSet, held: Contents, directions: tuple[str, ...], view: View) -> Condition:
-    doubt = YES
+    interface: str | None = view.interface
     if "iface" in held.dimensions:
         at = held.dimensions.index("iface")
         if directions[at] != "src":
@@ -118,20 +118,22 @@ def _of_elements(ipset: IpSet, held: Contents, directions: tuple[str, ...], view
         if view.interface is None:
             return Condition.maybe("the interface is not given (--interface)")
         if (view.flow_only and not view.one_interface) or view.kind.is_fragment:
-            doubt = Condition.maybe("another interface could bring the same packets")
-    found = _rows(ipset, view.interface)
+            interface = None  # another one could bring the same packets
+    found = _rows(ipset, interface)
     if len(found) > MAX_CUBES:
         return Condition.maybe(f"-m set: {ipset.name} has too many combinations of values")
     result = NO
     ends = [d for d, kind in zip(directions, held.dimensions, strict=False) if kind != "iface"]
     for row in found:
         result = _either(result, _row(row, ends, held.dimensions[0] == "number", view))
-    return result & doubt
+    if "iface" in held.dimensions and interface is None:
+        return Condition(NOTHING, result.may, ("another interface could bring the same packets",))
+    return result
 
 
 @lru_cache(maxsize=512)
 def _rows(ipset: IpSet, interface: str | None) -> tuple[Row, ...]:
-    """Of entries for other interfaces there is nothing left."""
+    """Of entries for other interfaces there is nothing left. None: any interface."""
     held = contents(ipset)
     elements = [e for e in held.elements if e.permanent or e.nomatch]
     dimensions = list(held.dimensions)
@@ -141,7 +143,7 @@ def _rows(ipset: IpSet, interface: str | None) -> tuple[Row, ...]:
         elements = [
             Element((*e.values[:at], *e.values[at + 1 :]), e.nomatch)
             for e in elements
-            if _is_interface(str(e.values[at]), e.wildcard, interface or "")
+            if interface is None or _is_interface(str(e.values[at]), e.wildcard, interface)
         ]
     return tuple(rows(dimensions, elements))
 
