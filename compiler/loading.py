@@ -37,13 +37,17 @@ from .verify.namespace import NoNamespace
 from .verify.run import quick
 from .verify.show import refuse_disagreements
 
+#: Seconds for which a program goes on dropping when nothing is heard of its watcher; a watcher says so with
+#: each look. Long enough for a host that a flood keeps from anything else.
+LEASE = 120.0
 NO_FINDINGS: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the user asked for. `rules`: None means the live rules. `port_of`: the upper device whose
-    name `-i` sees. `verify`: try the program on frames before it is attached. `engine`: of the program."""
+    name `-i` sees. `verify`: try the program on frames before it is attached. `engine`: of the program.
+    `watched`: a watcher will follow the rules."""
 
     ifname: str
     rules: Source | None = None
@@ -56,6 +60,7 @@ class Request:
     verify: bool = True
     budgets: Budgets = NO_BUDGETS
     engine: EngineRequest = AUTOMATIC
+    watched: bool = True
 
     @property
     def source(self) -> str:
@@ -185,6 +190,7 @@ def load(
         if request.mode == "auto" and _merges(prepared.host, prepared.rulesets)
         else request.mode,
         replace=request.replace,
+        lease=LEASE if request.watched else 0,
         source=request.source,
         slots=slots_of(prepared.compiled.plan),
         report_json={

@@ -36,7 +36,7 @@ from .kernel.load import unload_program
 from .kernel.netns import in_netns, inode
 from .kernel.settle import settle
 from .kernel.state import LoadedState
-from .loading import Request, load_what_fits
+from .loading import LEASE, Request, load_what_fits
 from .source import InputError, Source, UserError
 
 INTERVAL = 2.0  # seconds between two looks at what sends no events
@@ -80,7 +80,9 @@ def watch(ifname: str, netns: str, interval: float, say: Say) -> None:
                 took = _cpu_seconds() - began
                 if state.read(known.key) != known:  # what it took was not the look, and more may follow
                     took = 0.0
-                watcher.wait(max(interval, RESTS * took))
+                rest = max(interval, RESTS * took)
+                _renew_lease(known, LEASE + 2 * rest)
+                watcher.wait(rest)
                 began = _cpu_seconds()
 
 
@@ -155,8 +157,15 @@ def _refill(known: LoadedState, now: HostFacts) -> None:
     with state.lock(), _maps_of(known) as fds:
         if not fds:
             return  # replaced or unloaded meanwhile: the next look tells
-        maps.fill(fds, host)
+        maps.fill(fds, host, LEASE)
         state.write(dataclasses.replace(known, host=host))
+
+
+def _renew_lease(known: LoadedState, seconds: float) -> None:
+    """The program goes on only while it is followed. What hinders this is told by the next look."""
+    with contextlib.suppress(OSError, UserError), state.lock(), _maps_of(known) as fds:
+        if fds:
+            maps.renew(fds, seconds)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from .progress import progress_bar
 VERDICTS = (
     "dropped", "passed to netfilter", "not IP", "odd header", "other station", "not local", "DHCP",
     "IP options", "known to conntrack", "flow just seen", "conntrack look-ups", "passed on a budget",
-    "rules just changed",
+    "rules just changed, or not watched",
 )  # fmt: skip
 
 netns_option = click.option("--netns", default="", help="name or path of the network namespace")
@@ -63,7 +63,7 @@ def load_command(
     source = read_source(rules) if rules else None
     request = Request(
         interface, source, family, mode, replace, netns, port_of, disregard, not no_verify, making.budgets,
-        making.engine,
+        making.engine, not no_watch,
     )  # fmt: skip
     console = Console(stderr=as_json, highlight=False)
     results: list[Comparison | NoNamespace] = []

@@ -36,6 +36,7 @@ def load_program(
     report_json: Any = None,
     disregarded: Sequence[str] = (),
     netns: str = "",
+    lease: float = 0,
     fill: Callable[[Mapping[str, int]], None] | None = None,
     check: Callable[[int, Mapping[str, int]], None] | None = None,
 ) -> LoadedState:
@@ -44,6 +45,7 @@ def load_program(
     `values`: the tables, see compile_program. `fill` writes maps other than those of the host, given
     descriptors by name. `slots`: JSON for each counter, shown by the status; `report_json`: kept in the
     record, which is read often: keep it small.
+    `lease`: seconds after which the program drops nothing, unless maps.renew was called.
     `check` is given the program's descriptor too, and raises to refuse it before it is attached.
     Raises UserError for what the user can mend, KernelError for defects of ours.
     """
@@ -53,7 +55,7 @@ def load_program(
     with in_netns(netns):
         _check_device(attach.ifindex_of(ifname), ifname, replace)  # before the work of compiling
         program = compile_program(c_text, values)
-        prog_fd, frags = _load(program, host, fill)
+        prog_fd, frags = _load(program, host, lease, fill)
         try:
             if check:
                 check(prog_fd, program.maps)
@@ -81,11 +83,14 @@ def load_program(
 
 
 def _load(
-    program: CompiledProgram, host: HostFacts, fill: Callable[[Mapping[str, int]], None] | None
+    program: CompiledProgram,
+    host: HostFacts,
+    lease: float,
+    fill: Callable[[Mapping[str, int]], None] | None,
 ) -> tuple[int, bool]:
     loaded = kfuncs.load(program.instructions, program.license)
     try:
-        maps.fill(program.maps, host)
+        maps.fill(program.maps, host, lease)
         if fill:
             fill(program.maps)
     except BaseException as e:

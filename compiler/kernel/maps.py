@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import struct
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,7 @@ FLAG_LOCAL_TELLS6 = 128
 LOCAL = 1
 BROADCAST = 2
 _NONE = (1 << 64) - 1
+_CONFIG = struct.Struct("=16Q")  # struct xt_config of templates/types.c.j2
 
 CONFIG, LOCAL4, LOCAL6, RULES, VERDICTS = "xt_config", "xt_local4", "xt_local6", "xt_rules", "xt_verdicts"
 HOST4, HOST6 = "xt_host4", "xt_host6"
@@ -62,20 +65,50 @@ def flags(host: HostFacts) -> int:
     return sum(bit for is_set, bit in pairs if is_set)
 
 
-def fill(maps: Mapping[str, int], host: HostFacts) -> None:
-    """Make the maps say what `host` says; on a running program too: what is gone is deleted first."""
+def fill(maps: Mapping[str, int], host: HostFacts, lease: float = 0) -> None:
+    """Make the maps say what `host` says; on a running program too: what is gone is deleted first.
+
+    `lease`: seconds from now after which the program drops nothing, unless it is renewed; 0: no end."""
     if CONFIG in maps:
-        _configure(maps[CONFIG], host, flags(host))
+        _configure(maps[CONFIG], host, flags(host), lease)
     # An address in both counts as broadcast, of which fewer packets are dropped.
     local4 = prefixes(host.local4, LOCAL) | prefixes(host.broadcast4, BROADCAST)
     _fill_local(maps, local4, LOCAL4, HOST4, 32)
     _fill_local(maps, prefixes(host.local6, LOCAL), LOCAL6, HOST6, 128)
 
 
-def _configure(fd: int, host: HostFacts, flags: int) -> None:
-    """The whole of `struct xt_config` at once, which the program does not write to."""
+def _configure(fd: int, host: HostFacts, flags: int, lease: float) -> None:
+    """The whole of `struct xt_config` at once."""
     mac = int(host.interface.mac.replace(":", "") or "0", 16)
-    syscall.map_update(fd, bytes(4), struct.pack("=14Q", mac, flags, *near(host)))
+    syscall.map_update(fd, bytes(4), _CONFIG.pack(mac, flags, *near(host), *_lease(lease)))
+
+
+def _lease(seconds: float) -> tuple[int, int]:
+    """until, over."""
+    return (_kernel_clock() + int(seconds * 1e9), 0) if seconds else (0, 0)
+
+
+def _kernel_clock() -> int:
+    """What bpf_ktime_get_ns says: CLOCK_MONOTONIC, without the offset of a time namespace."""
+    offset = 0
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/timens_offsets").read_text().splitlines():
+            name, seconds, nanoseconds = line.split()
+            if name in ("monotonic", str(time.CLOCK_MONOTONIC)):
+                offset = int(seconds) * 10**9 + int(nanoseconds)
+    return time.monotonic_ns() - offset
+
+
+def renew(maps: Mapping[str, int], lease: float) -> None:
+    """From now on. What is paused stays so: under the lock of the records, as all that write here."""
+    *rest, _, _ = _CONFIG.unpack(syscall.map_lookup(maps[CONFIG], bytes(4), _CONFIG.size) or b"")
+    syscall.map_update(maps[CONFIG], bytes(4), _CONFIG.pack(*rest, *_lease(lease)))
+
+
+def is_over(maps: Mapping[str, int]) -> bool:
+    """The program drops nothing, as its lease was not renewed."""
+    value = syscall.map_lookup(maps[CONFIG], bytes(4), _CONFIG.size) if CONFIG in maps else None
+    return value is not None and bool(_CONFIG.unpack(value)[-1])
 
 
 def near(host: HostFacts) -> list[int]:
@@ -116,7 +149,7 @@ def trie_entries(prefixes: Mapping[Network, int]) -> dict[bytes, bytes]:
 
 def pause(maps: Mapping[str, int], host: HostFacts) -> None:
     """From now on nothing is dropped, until `fill` writes the flags anew."""
-    _configure(maps[CONFIG], host, flags(host) | FLAG_PAUSED)
+    _configure(maps[CONFIG], host, flags(host) | FLAG_PAUSED, 0)
 
 
 def prefixes(cidrs: tuple[str, ...], value: int) -> dict[Network, int]:

@@ -113,6 +113,8 @@ def describe_state(
     try:
         fds = pins.open_maps(key, prog_fd)
         counters = maps.read_counters(fds)
+        if maps.is_over(fds):
+            problems = (*problems, "its watcher is gone, so it drops nothing: unload it, or watch it again")
     except OSError as e:
         problems = (*problems, f"the counters can't be read: {e.strerror}")
     finally:

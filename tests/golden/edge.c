@@ -33,7 +33,7 @@ enum xt_why {
     XT_WHY_RECENT,     /* one of its flow has just passed and may not have reached conntrack yet */
     XT_LOOKUPS,        /* how often conntrack was asked */
     XT_WHY_BUDGET,     /* for the sake of a reply or a log line that netfilter may still owe */
-    XT_WHY_PAUSED,     /* the rules or the host have changed, and no newer program is here yet */
+    XT_WHY_PAUSED,     /* the rules or the host have changed, or nobody follows them any more */
 };
 
 struct xt_ethhdr { u8 dst[6]; u8 src[6]; __be16 proto; } __attribute__((packed));
@@ -56,9 +56,10 @@ struct xt_addr6 { u64 hi, lo; }; /* network order */
 struct xt_lpm4 { u32 prefixlen; u8 addr[4]; };
 struct xt_lpm6 { u32 prefixlen; u8 addr[16]; };
 
-/* What the program is told of the host: one value, found once a packet, and never written here. near: addresses
- * of the host, the IPv6 ones in two halves; all ones where there are none. */
-struct xt_config { u64 mac, flags, near4[4], near6[8]; };
+/* What the program is told: one value, found once a packet, of which it writes `over` alone. near: addresses
+ * of the host, the IPv6 ones in two halves; all ones where there are none. until: by the kernel's clock, when
+ * whoever follows the rules should have been heard of again, or 0; over: it was not, and nothing is dropped. */
+struct xt_config { u64 mac, flags, near4[4], near6[8], until, over; };
 BPF_ARRAY(xt_config, struct xt_config, 1);
 BPF_PERCPU_ARRAY(xt_verdicts, u64, 16);
 BPF_PERCPU_ARRAY(xt_rules, struct xt_counter, 10);
@@ -87,6 +88,19 @@ struct xt_packet {
     u16 sport, dport, icmp, tcp_flags;
     u8 proto, tos, ttl, exthdr, pkttype, options, fragment;
 };
+
+/* Rules that nobody follows any more may drop what they should not. */
+static __always_inline int xt_dropped(struct xt_config *config)
+{
+    u32 why = XT_WHY_DROPPED;
+    u64 *n = xt_verdicts.lookup(&why);
+    if (n) {
+        *n += 1;
+        if (!(*n & 15) && config->until && bpf_ktime_get_ns() > config->until)
+            config->over = 1;
+    }
+    return XDP_DROP;
+}
 
 static __always_inline int xt_count(u32 why, int action)
 {
@@ -876,7 +890,7 @@ int xdptables(struct xdp_md *ctx)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 bytes = end - data;
     asm volatile("" : "+r"(bytes)); /* now: a pointer kept for later differs with every path to there */
-    const struct xt_config *config = xt_config.lookup(&zero);
+    struct xt_config *config = xt_config.lookup(&zero);
     if (!config)
         return xt_count(XT_WHY_ODD, XDP_PASS);
     u64 to = (u64)eth->dst[0] << 40 | (u64)eth->dst[1] << 32 | (u64)eth->dst[2] << 24 |
@@ -908,7 +922,7 @@ int xdptables(struct xdp_md *ctx)
     } else {
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
-    if (config->flags & XT_PAUSED)
+    if ((config->flags & XT_PAUSED) || config->over)
         return xt_passed(p, XT_WHY_PAUSED);
     u32 slot = XT_SLOT(what);
     struct xt_counter *n = xt_rules.lookup(&slot);
@@ -916,5 +930,5 @@ int xdptables(struct xdp_md *ctx)
         n->packets += 1;
         n->bytes += bytes;
     }
-    return xt_count(XT_WHY_DROPPED, XDP_DROP);
+    return xt_dropped(config);
 }

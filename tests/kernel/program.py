@@ -9,7 +9,7 @@ _TEXT = """
 struct xt_key4 { u32 prefixlen; u8 addr[4]; };
 struct xt_key6 { u32 prefixlen; u8 addr[16]; };
 struct xt_count { u64 packets; u64 bytes; };
-struct xt_config { u64 mac, flags, near[12]; };
+struct xt_config { u64 mac, flags, near[12], until, over; };
 BPF_TABLE("array", u32, struct xt_config, xt_config, 1);
 BPF_TABLE("array", u32, u64, xt_numbers, 4);
 BPF_F_TABLE("lpm_trie", struct xt_key4, u32, xt_local4, 64, 1);

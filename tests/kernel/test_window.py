@@ -38,7 +38,7 @@ def subject() -> Iterator[ProgramSubject]:
 
 def frame(subject: ProgramSubject, flags: str, sport: int = 40000) -> bytes:
     """Made before the stamps are: on an emulated processor that takes a while."""
-    raw = syscall.map_lookup(subject.maps["xt_config"], bytes(4), 112) or b""
+    raw = syscall.map_lookup(subject.maps["xt_config"], bytes(4), 128) or b""
     mac, _, address = struct.unpack_from("=3Q", raw)
     there = ".".join(map(str, (address & 0xFFFFFFFF).to_bytes(4, "big")))
     to = ":".join(f"{byte:02x}" for byte in mac.to_bytes(6, "big"))
