@@ -16,6 +16,7 @@ from .emit.engine import AUTOMATIC, MOST_HALVINGS, EngineRequest
 from .fields import Family
 from .host.facts import HostFacts
 from .host.findings import Finding, Scope, findings, lift
+from .host.generation import KeptByGeneration
 from .host.live_rules import LiveDump, all_dumps
 from .host.live_sets import in_force
 from .host.masters import as_master
@@ -80,17 +81,18 @@ class Prepared:
     stops: tuple[Finding, ...]
     idle: tuple[str, ...]
     live_rules: str  # a digest of what netfilter held
+    kept: KeptByGeneration  # ... as it was read
 
 
 def prepare(request: Request, progress: Progress = silent, advise: bool = False) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
     progress("observing the host", 0, 0)
+    read = KeptByGeneration()
     with in_netns(request.netns):
-        dumps = all_dumps()
-        live_digest = in_force(
-            dumps
-        )  # before the sets are read: a change meanwhile is one that a watcher sees
-        host = observe(request.ifname, dumps, seen_as=request.port_of)
+        dumps = all_dumps(read)
+        # Before the sets are read: a change meanwhile is one that a watcher sees.
+        live_digest = in_force(dumps)
+        host = observe(request.ifname, dumps, read, seen_as=request.port_of)
     live = _rulesets(dumps, progress)
     if request.rules is None:
         rulesets, extra = live, NO_FINDINGS
@@ -103,7 +105,7 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
     compiled = compile_rules(rulesets, seen, kept, lifted, progress, request.budgets, advise, request.engine)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
-    return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest)
+    return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest, read)
 
 
 def load_what_fits(

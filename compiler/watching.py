@@ -209,10 +209,11 @@ def _renew(known: LoadedState, say: Say, why: str) -> bool:
     return True
 
 
-def hold_if_outdated(loaded: LoadedState) -> bool:
-    """Whether rules or sets changed while it was made; then it drops nothing until it is made anew."""
+def hold_if_outdated(loaded: LoadedState, kept: KeptByGeneration | None = None) -> bool:
+    """Whether rules or sets changed while it was made; then it drops nothing until it is made anew. `kept`:
+    what they were read from."""
     with in_netns(loaded.netns):
-        live = in_force(all_dumps())
+        live = in_force(all_dumps(kept))
     known = _settled(loaded.key)
     if known is None or live == known.report.get("live_rules"):
         return False

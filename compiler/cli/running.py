@@ -74,7 +74,7 @@ def load_command(
 
     with progress_bar() as progress:
         prepared, state = load_what_fits(request, results.append, progress, advise=True, told=tell)
-    if hold_if_outdated(state) and no_watch:
+    if hold_if_outdated(state, prepared.kept) and no_watch:
         unload_program(state.ifname, netns=state.netns)
         raise UserError("the rules changed while the program was made; it is off again", "load once more")
     if not no_watch and watcher_pid(state.key) is None:

@@ -88,7 +88,7 @@ def test_rules_that_change_while_a_program_is_made() -> None:
             assert not watching.hold_if_outdated(load(prepare(request)))
             prepared = prepare(dataclasses.replace(request, replace=True))
             pair.run(server, ["iptables-nft", "-I", "INPUT", "-p", "udp", "-j", "ACCEPT"])
-            assert watching.hold_if_outdated(load(prepared))
+            assert watching.hold_if_outdated(load(prepared), prepared.kept)
             frame = bytes(
                 Ether(src=pair.client.mac, dst=server.mac)
                 / IP(src=pair.client.addr4, dst=server.addr4)
