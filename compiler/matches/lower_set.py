@@ -178,8 +178,9 @@ def _port(protocol: int, ports: IntervalSet, end: str, view: View) -> Condition:
     of_protocol = view.test("proto", IntervalSet.of(protocol))
     if protocol in _WITH_PORTS:
         result = with_header(protocol, view) & view.test(_port_field(end), ports)
-        if view.flow_only and protocol not in (TCP, UDP):
-            return Condition(NOTHING, result.may, ("connections are tracked, those of TCP and UDP by port",))
+        if view.flow_only and protocol not in (TCP, UDP):  # another packet of the flow may have these ports
+            why = "connections are tracked, and only those of TCP and UDP by their ports"
+            return Condition(NOTHING, of_protocol.may, (why,))
         return result
     if protocol in (ICMP, ICMPV6):
         if (protocol == ICMP) != (view.family is Family.IPV4):  # a message of the other family
