@@ -210,19 +210,6 @@ COMMIT
     ), traffic=(
         "in 02000000000b02000000000a08004500002c00010003400621c3010000000aff4d079c40c350000000000000000050022000d74b000000000000",
     )),
-    # Where connections are tracked, SCTP's ports may differ within one; a set that names one said no of the others.
-    Regression("seed 3003124", Variant.NFT, engine="tables", real=False, rules=(
-        Dump(Family.IPV4, """
-*filter
-:INPUT DROP [0:0]
-:OUTPUT ACCEPT [0:0]
--A INPUT -m set --match-set pn4 dst,dst,src -j ACCEPT
--A OUTPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
-COMMIT
-"""),
-    ), traffic=(
-        "in 02000000000b02000000000a080045000034000100004084b84400000000c00002019c40005104000000010000000000000000000000000000000000000000000000",
-    )),
 )
 # fmt: on
 

@@ -6,6 +6,7 @@ import pytest
 
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST, NativeTable
+from xdptables.host.ipsets import IpSet
 from xdptables.intervals import IntervalSet
 from xdptables.matches.condition import NO, YES
 from xdptables.matches.table import MATCHES, TARGETS
@@ -106,6 +107,20 @@ def test_one_extension_header_by_two_names(soft):
 def test_flags_are_maybe_where_connections_are_tracked():
     got = lowered("tcp", View(Kind.IPV4, flow_only=True), ("--syn", False))
     assert not got.yes and got.may and "tracked" in got.why[0]
+
+
+def test_ports_of_a_set_are_maybe_where_connections_are_tracked_without_them():
+    """Another packet of the same connection may have the other port."""
+    ports = IpSet("s", "hash:ip,port", entries=("192.0.2.1,sctp:80", "192.0.2.1,udp:53"))
+    host = replace(PLAIN_HOST, ipsets=(ports,))
+    words = (Word("s"), Word("dst,dst"))
+    match = Match("set", (Option("--match-set", words=words),))
+    alone = MATCHES["set"].lower(match, View(Kind.IPV4, host=host))
+    tracked = MATCHES["set"].lower(match, View(Kind.IPV4, host=host, flow_only=True))
+    by_protocol = {c.get("proto").pairs[0][0]: c.get("dport") for c in tracked.may}
+    assert by_protocol == {132: None, 17: IntervalSet.of(53)}
+    assert {c.get("proto").pairs[0][0] for c in tracked.yes} == {17}
+    assert len(alone.yes) == 2 and all(c.get("dport") for c in alone.may)
 
 
 def test_gro_hides_fin_of_data_segments_only():
