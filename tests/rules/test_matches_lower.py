@@ -113,7 +113,7 @@ def test_ports_of_a_set_are_maybe_where_connections_are_tracked_without_them():
     """Another packet of the same connection may have the other port."""
     ports = IpSet("s", "hash:ip,port", entries=("192.0.2.1,sctp:80", "192.0.2.1,udp:53"))
     host = replace(PLAIN_HOST, ipsets=(ports,))
-    words = (Word("s"), Word("dst,dst"))
+    words = (Word("s", None), Word("dst,dst", None))
     match = Match("set", (Option("--match-set", words=words),))
     alone = MATCHES["set"].lower(match, View(Kind.IPV4, host=host))
     tracked = MATCHES["set"].lower(match, View(Kind.IPV4, host=host, flow_only=True))
