@@ -43,8 +43,8 @@ def most_rounds(family: FamilyTables, lists: Sequence[DecisionList]) -> int:
         blocks = (end + 63 >> 6) - (at >> 12) if family.levels == 2 else 1
         decisions = by_kind[kind].decisions
         targets = {d.then.to for d in decisions if isinstance(d.then, Skip) and d.then.to < len(decisions)}
-        # In order, the first hit ends a search, and the next begins no earlier than there; but in
-        # evaluate.py with a round for the block.
+        # In order, the first hit ends a search, and the next begins no earlier than there: at the same step,
+        # perhaps, and in its block.
         in_order = family.order < 0
         most = max(
             most, steps + blocks + 2 * len(targets) if in_order else (steps + blocks) * (len(targets) + 1)

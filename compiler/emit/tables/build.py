@@ -241,11 +241,7 @@ class _Build:
         bits = FIELDS[field.name].width(self.family)
         ends = [*field.starts[1:], 1 << bits]
         lengths = np.array(ends, np.int64) - np.array(field.starts, np.int64)
-        values = np.repeat(entries.astype(np.uint16), lengths)
-        padded = np.zeros(-(-values.size // 4) * 4, np.uint16)
-        padded[: values.size] = values
-        quads = padded.reshape(-1, 4).astype(np.uint64) << np.array([0, 16, 32, 48], np.uint64)
-        return self.pool.add(np.bitwise_or.reduce(quads, axis=1))
+        return self.pool.add_direct(np.repeat(entries.astype(np.uint16), lengths))
 
     def _search(self, name: str, starts: list[int], entries: Words, hashed: bool = False) -> Search:
         search = wide_search if FIELDS[name].width(self.family) > 64 else narrow_search

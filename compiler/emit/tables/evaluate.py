@@ -50,6 +50,10 @@ class _Lookup:
     def word(self, at: int) -> int:
         return int(self.words[at])
 
+    def _direct(self, at: int, index: int) -> int:
+        """Of an array of 16-bit numbers."""
+        return self.word(at + (index >> 2)) >> (index & 3) * 16 & 0xFFFF
+
     # -- field to row ----------------------------------------------------------------------------
 
     def _row(self, dimension: Dimension) -> int:
@@ -57,7 +61,7 @@ class _Lookup:
         for field in dimension.fields:
             value = self.packet.get(field.name, 0)
             if field.search is None:
-                total += self.word(field.direct + (value >> 2)) >> (value & 3) * 16 & 0xFFFF
+                total += self._direct(field.direct, value)
                 continue
             result = self._search(field.search, value, field.name)
             total += result & LOW
@@ -76,7 +80,7 @@ class _Lookup:
         if wide:
             hashed = (value >> 64) * HASH_HIGH + (value & HALF) * HASH_LOW & HALF
         number = hashed >> (64 - points.bits)
-        seed = self.word(points.seeds + (number >> 2)) >> (number & 3) * 16 & 0xFFFF
+        seed = self._direct(points.seeds, number)
         slot = ((hashed ^ hashed >> 32 ^ seed) * HASH_SEEDED & HALF) >> (64 - points.slot_bits)
         at = points.slots + slot * (3 if wide else 2)
         key = self.word(at) << 64 | self.word(at + 1) if wide else self.word(at)

@@ -106,9 +106,6 @@ def _placed(
     values = np.stack(columns, axis=1)
     slots = np.tile(values[0], (1 << slot_bits, 1))
     slots[_slots(hashes, seeds[hashes >> np.uint64(64 - bits)], slot_bits)] = values
-    padded = np.zeros(-(-seeds.size // 4) * 4, np.uint64)
-    padded[: seeds.size] = seeds
-    quads = padded.reshape(-1, 4) << np.array([0, 16, 32, 48], np.uint64)
-    seeds_at = pool.add(np.bitwise_or.reduce(quads, axis=1))
+    seeds_at = pool.add_direct(seeds)
     pool.align(LINE)
     return Points(seeds_at, bits, pool.add(slots), slot_bits)

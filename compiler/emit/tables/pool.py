@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from ...fields import Family
 from .model import DE_BRUIJN, FIRST_BIT, Section, Words
@@ -47,6 +50,13 @@ class Pool:
         self.parts.append(np.ascontiguousarray(words, np.uint64).ravel())
         self.used += words.size
         return at
+
+    def add_direct(self, values: NDArray[np.unsignedinteger[Any]]) -> int:
+        """An array of 16-bit numbers, four to a word, that `xt_direct` reads."""
+        padded = np.zeros(-(-values.size // 4) * 4, np.uint64)
+        padded[: values.size] = values
+        quads = padded.reshape(-1, 4) << np.array([0, 16, 32, 48], np.uint64)
+        return self.add(np.bitwise_or.reduce(quads, axis=1))
 
     def align(self, to: int, at: int = 0) -> None:
         """What is added next stands at a word that is `at` more than a multiple of `to`."""
