@@ -1,4 +1,4 @@
-"""Tables to what templates/tables.c.j2 shows: names, offsets and bounds; decides nothing."""
+"""Tables to what templates/tables.c.j2 and search.c.j2 show: names, offsets and bounds; decides nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The look-up of templates/tables.c.j2 in Python, over the same words: for tests, and where no kernel is
-at hand."""
+"""The look-up of templates/tables.c.j2 and search.c.j2 in Python, over the same words: for tests, and where
+no kernel is at hand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The tables of a program as plain data: one array of 64-bit words, and where things stand in it.
 
 What the words mean is written three times, and must agree: `build.py` writes them, templates/tables.c.j2
-reads them in the kernel, `evaluate.py` in Python.
+and search.c.j2 read them in the kernel, `evaluate.py` in Python.
 """
 
 from __future__ import annotations
