@@ -15,7 +15,8 @@ from .emit import Plan
 from .emit.engine import AUTOMATIC, MOST_HALVINGS, EngineRequest
 from .fields import Family
 from .host.facts import HostFacts
-from .host.findings import Finding, Scope, findings, lift
+from .host.finding import Finding, Scope, lift
+from .host.findings import findings
 from .host.generation import KeptByGeneration
 from .host.live_rules import LiveDump, all_dumps
 from .host.live_sets import in_force

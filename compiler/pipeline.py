@@ -11,7 +11,8 @@ from .decisions.model import DecisionList
 from .emit import Plan, generate, make_plan
 from .emit.engine import AUTOMATIC, EngineRequest
 from .host.facts import HostFacts
-from .host.findings import Finding, Scope, findings
+from .host.finding import Finding, Scope
+from .host.findings import findings
 from .passes import optimise
 from .progress import Progress, silent
 from .report.model import Report, make_report

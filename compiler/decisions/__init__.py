@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..host.facts import HostFacts
-from ..host.findings import Finding, findings
+from ..host.finding import Finding
+from ..host.findings import findings
 from ..matches.view import Kind
 from ..progress import Progress, silent
 from ..rules.model import Ruleset

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ..fields import Family
 from ..host.facts import HostFacts
-from ..host.findings import Finding, Scope
+from ..host.finding import Finding, Scope
 from ..matches.lower_set import changing_sets
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import FIN_PSH, Kind, View

@@ -11,7 +11,7 @@ from ..decisions.model import Cause, DecisionList
 from ..emit.limits import limits
 from ..emit.plan import Plan
 from ..host.facts import HostFacts
-from ..host.findings import Finding
+from ..host.finding import Finding
 from ..rules.model import Chain, Ruleset, Table
 from .entries import Entry, Fate, Known
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..host.facts import HostFacts, InterfaceFacts
-from ..host.findings import Finding, Scope, findings
+from ..host.finding import Finding, Scope
+from ..host.findings import findings
 
 
 def without(host: HostFacts, lifted: Iterable[Finding]) -> HostFacts:

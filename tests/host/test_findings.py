@@ -7,7 +7,8 @@ import pytest
 
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST, ROUTER, HostFacts, InterfaceFacts, NativeTable, PacketSocket
-from xdptables.host.findings import Finding, Scope, findings, lift
+from xdptables.host.finding import Finding, Scope, lift
+from xdptables.host.findings import findings
 
 QUIET = replace(PLAIN_HOST, interface=InterfaceFacts("eth0", gro=False))
 

@@ -7,7 +7,8 @@ import pytest
 from netns import NetnsPair
 from xdptables.host import nft_objects, nftables
 from xdptables.host.facts import NativeTable
-from xdptables.host.findings import Scope, findings
+from xdptables.host.finding import Scope
+from xdptables.host.findings import findings
 from xdptables.host.observe import observe
 
 pytestmark = pytest.mark.kernel
