@@ -8,7 +8,8 @@ import sys
 
 from .kernel import attach, state
 from .kernel.netns import in_netns, inode
-from .watching import Say, off, watch, watcher_pid
+from .watcher_process import watcher_pid
+from .watching import Say, off, watch
 
 
 def watch_guarded(ifname: str, netns: str, interval: float, say: Say) -> None:

@@ -24,7 +24,8 @@ from ..report.text import MOST, show
 from ..source import UserError, printable
 from ..verify.model import Comparison
 from ..verify.namespace import NoNamespace
-from ..watching import INTERVAL, hold_if_outdated, start_in_background, to_syslog, watch, watcher_pid
+from ..watcher_process import start_in_background, to_syslog, watcher_pid
+from ..watching import INTERVAL, hold_if_outdated, watch
 from .inputs import read_source
 from .options import Making, family_options, making_options
 from .output import print_json

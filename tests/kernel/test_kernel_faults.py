@@ -1,118 +1,26 @@
-"""What a host can lack or lose: room, bpffs, memory, the device, the watcher. Never half a program, always a
-message, and a program that nobody can follow any more comes off."""
+"""What a host can lack or lose: room, bpffs, memory, the device. Never half a program, always a message."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import json
 import os
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
+from commands import Command, eventually, with_rules, words, xdptables
 from test_kernel_load import attached, do_load, do_unload, get_status, nothing_left
 
 from netns import NetnsPair
-from xdptables import watching
-from xdptables.cli.main import main
-from xdptables.host.generation import KeptByGeneration
-from xdptables.kernel import compile, maps, netlink, netns, pins, settle, state, status
+from xdptables.kernel import compile, maps, netns, pins, settle, state, status
 from xdptables.source import UserError
 
 pytestmark = pytest.mark.kernel
 
-RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT\n"
-_SECONDS = 20
-
 
 @pytest.fixture
 def pair(netns_pair: NetnsPair) -> Iterator[NetnsPair]:
-    """With rules in force, and nothing of ours on its device at the end."""
-    netns_pair.run(netns_pair.server, ["iptables-nft-restore"], input=RULES)
-    yield netns_pair
-    if attached(netns_pair):
-        do_unload(netns_pair)
-
-
-def words(pair: NetnsPair, command: str, *more: str) -> list[str]:
-    return [command, pair.server.ifname, "--netns", pair.server.ns, *more]
-
-
-@dataclass(frozen=True)
-class Done:
-    returncode: int
-    said: str
-
-
-class Command:
-    """`xdptables WORDS` in a forked child, since importing takes longer than the command. `before` runs
-    there first."""
-
-    def __init__(self, argv: list[str], before: Callable[[], object] = lambda: None) -> None:
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # closed in done()
-        self._child = os.fork()
-        if self._child:
-            return
-        try:
-            os.dup2(self._output.fileno(), 1)
-            os.dup2(self._output.fileno(), 2)
-            sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-            before()
-            _run_main(argv)
-        finally:
-            os._exit(98)
-
-    def done(self) -> Done:
-        _, how = os.waitpid(self._child, 0)
-        with self._output as file:
-            file.seek(0)
-            said = file.read().decode()
-        assert "Traceback" not in said
-        return Done(os.waitstatus_to_exitcode(how), said)
-
-
-def xdptables(pair: NetnsPair, command: str, *more: str, mounts: str = "") -> Done:
-    """`mounts`: shell commands before it, in a mount namespace of its own."""
-    return Command(words(pair, command, *more), lambda: mounts and _private_mounts(mounts)).done()
-
-
-def _private_mounts(commands: str) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(0x20000) == 0  # CLONE_NEWNS
-    assert libc.mount(b"none", b"/", None, 0x44000, None) == 0  # MS_REC | MS_PRIVATE
-    subprocess.run(["sh", "-ec", commands], check=True)
-
-
-def _run_main(argv: list[str]) -> None:
-    sys.argv[1:] = argv
-    code = 0
-    try:
-        main()
-    except SystemExit as e:
-        code = int(e.code or 0)
-    except BaseException:
-        traceback.print_exc()
-        code = 97
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-def eventually(look: Callable[[], Any], what: str) -> Any:
-    until = time.monotonic() + _SECONDS
-    while time.monotonic() < until:
-        if got := look():
-            return got
-        time.sleep(0.05)
-    raise AssertionError(f"not within {_SECONDS} s: {what}")
+    with with_rules(netns_pair) as pair:
+        yield pair
 
 
 # -- room ---------------------------------------------------------------------------------------------
@@ -327,108 +235,3 @@ def test_no_root(command: list[str]) -> None:
     done = Command(command, lambda: (os.setgid(65534), os.setuid(65534))).done()
     assert done.returncode == 1
     assert "needs privileges" in done.said and "sudo" in done.said
-
-
-# -- the watcher ---------------------------------------------------------------------------------------
-
-
-def watcher(pair: NetnsPair) -> int | None:
-    found = json.loads(xdptables(pair, "status", "--json").said)
-    return found[0]["watcher"] if found else None
-
-
-def test_watcher_killed(pair: NetnsPair) -> None:
-    """The program goes with it, and can be loaded again."""
-    assert xdptables(pair, "load").returncode == 0
-    pid = watcher(pair)
-    assert pid
-    os.kill(pid, signal.SIGKILL)
-    eventually(lambda: attached(pair) == {}, "the program is off")
-    eventually(lambda: nothing_left(pair), "nothing is left")
-    assert xdptables(pair, "load").returncode == 0
-    assert watcher(pair) not in (None, pid)
-
-
-def test_the_guardian_killed(pair: NetnsPair) -> None:
-    """The watcher goes on."""
-    assert xdptables(pair, "load").returncode == 0
-    pid = watcher(pair)
-    assert pid
-    with open(f"/proc/{pid}/stat") as file:
-        guardian = int(file.read().rsplit(")", 1)[1].split()[1])
-    os.kill(guardian, signal.SIGKILL)
-    pair.run(pair.server, ["iptables-nft", "-I", "INPUT", "-j", "ACCEPT"])
-    before = attached(pair)
-    assert before
-    eventually(lambda: attached(pair) not in (before, {}), "the watcher has loaded anew")
-    assert watcher(pair) == pid
-
-
-def test_no_watcher_no_program(pair: NetnsPair) -> None:
-    """Where the watcher can't start the program does not stay."""
-    command = Command(words(pair, "load"), lambda: setattr(watching.sys, "executable", "/bin/false"))
-    done = command.done()
-    assert done.returncode == 1 and "no watcher could be started" in done.said
-    assert attached(pair) == {} and nothing_left(pair)
-
-
-def test_a_device_that_moves_away_loses_its_program(netns_pair: NetnsPair) -> None:
-    known = do_load(netns_pair)
-    netns_pair.run(netns_pair.server, ["ip", "link", "set", known.ifname, "netns", netns_pair.client.ns])
-    said: list[str] = []
-    with netns_pair.enter(netns_pair.server):
-        assert watching._one_look(known, KeptByGeneration(), said.append) is None
-    with netns_pair.enter(netns_pair.client):
-        assert {link.name: link.xdp for link in netlink.links()}[known.ifname] == {}
-    assert "moved away" in said[0]
-    assert nothing_left(netns_pair)
-
-
-def _raises(error: Exception) -> Callable[..., Any]:
-    def raising(*args: object, **options: object) -> Any:
-        raise error
-
-    return raising
-
-
-@pytest.mark.parametrize(
-    ("module", "name", "error"),
-    [
-        (watching, "observe", RuntimeError("a defect")),
-        (watching, "_settled", UserError("another xdptables has been loading")),
-        (watching, "all_dumps", MemoryError()),
-    ],
-    ids=["defect", "lock", "memory"],
-)
-def test_a_program_that_cannot_be_followed_comes_off(
-    netns_pair: NetnsPair, monkeypatch: pytest.MonkeyPatch, module: Any, name: str, error: Exception
-) -> None:
-    known = do_load(netns_pair)
-    said: list[str] = []
-    with netns_pair.enter(netns_pair.server), monkeypatch.context() as patch:
-        patch.setattr(module, name, _raises(error))
-        watching.watch(known.ifname, "", 0.01, said.append)
-    assert attached(netns_pair) == {}
-    assert "taken off" in said[-1]
-
-
-def test_off_even_where_the_lock_is_held(netns_pair: NetnsPair, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = do_load(netns_pair)
-    said: list[str] = []
-    monkeypatch.setattr(state, "LOCK_SECONDS", 0.1)
-    with netns_pair.enter(netns_pair.server), state.lock():
-        watching.watch(known.ifname, "", 0.01, said.append)
-    assert attached(netns_pair) == {}
-    assert "taken off" in said[-1] and "another xdptables" in said[-1]
-
-
-def test_a_lost_record_takes_the_program_off(netns_pair: NetnsPair) -> None:
-    known = do_load(netns_pair)
-    state.file_of(known.key).write_text("{")
-    said: list[str] = []
-    with netns_pair.enter(netns_pair.server):
-        assert netns.inode() == known.netns_inode
-        assert watching._one_look(known, KeptByGeneration(), said.append) is None
-    assert attached(netns_pair) == {}
-    assert "its record is lost" in said[-1]
-    assert nothing_left(netns_pair)

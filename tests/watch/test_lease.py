@@ -11,7 +11,7 @@ from scapy.all import IP, UDP, Ether
 
 from netns import NetnsPair
 from pace import seconds
-from xdptables import loading, watching
+from xdptables import loading, watcher_process, watching
 from xdptables.cli.running import VERDICTS
 from xdptables.kernel import maps, state
 from xdptables.kernel.load import unload_program
@@ -109,8 +109,8 @@ def test_a_watcher_renews_it_and_none_does_when_all_are_killed() -> None:
         try:
             with pair.enter(server), watching._maps_of(known) as fds:
                 maps.renew(fds, 5)
-                assert watching.start_in_background(known.key, server.ifname, server.ns)
-                watcher = watching.watcher_pid(known.key)
+                assert watcher_process.start_in_background(known.key, server.ifname, server.ns)
+                watcher = watcher_process.watcher_pid(known.key)
                 assert watcher
                 deadline = time.monotonic() + seconds(20)
                 while _until(fds) < time.monotonic() + 60:
@@ -120,7 +120,7 @@ def test_a_watcher_renews_it_and_none_does_when_all_are_killed() -> None:
                     guardian = int(stat.read().rsplit(")", 1)[1].split()[1])
                 os.kill(guardian, signal.SIGKILL)
                 os.kill(watcher, signal.SIGKILL)
-                while watching.watcher_pid(known.key):
+                while watcher_process.watcher_pid(known.key):
                     time.sleep(0.02)
                 maps.renew(fds, 0.01)  # as two minutes later
                 time.sleep(0.05)
