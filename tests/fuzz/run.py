@@ -20,23 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fuzz import dumps
+from fuzz.case import Case, Counts, Result, Wrong, make_rules
 from fuzz.shrink import shrink
-from fuzz.trial import (
-    BETWEEN_HOSTS,
-    PLAN,
-    Arena,
-    Case,
-    Counts,
-    Result,
-    Wrong,
-    again,
-    arenas,
-    case_of,
-    make_rules,
-    plan_is_wrong,
-    steady,
-    trial,
-)
+from fuzz.trial import BETWEEN_HOSTS, PLAN, Arena, again, arenas, case_of, plan_is_wrong, steady, trial
 from xdptables.kernel import pins, state
 from xdptables.rules.model import Variant
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from fuzz.case import Case
 from fuzz.rulesets import Rule, Rules, Table
-from fuzz.trial import Case
 
 T = TypeVar("T")
 Fails = Callable[[Case], bool]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from fuzz.case import Case
 from fuzz.rulesets import Dump
 from fuzz.run import own_state
 from fuzz.traffic import Event
-from fuzz.trial import Arena, Case, again, arenas
+from fuzz.trial import Arena, again, arenas
 from xdptables.fields import Family
 from xdptables.rules.model import Variant
 from xdptables.verify.model import Frame

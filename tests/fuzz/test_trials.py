@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from fuzz import trial
+from fuzz.case import Case
 from fuzz.rulesets import Dump, Rule, Rules, Table, random_rules
 from fuzz.run import own_state, run
 from fuzz.shrink import shrink
 from fuzz.traffic import Event
-from fuzz.trial import PLAN, Arena, Case, again, arenas
+from fuzz.trial import PLAN, Arena, again, arenas
 from xdptables.emit import Plan, generate
 from xdptables.fields import Family
 from xdptables.loading import Prepared

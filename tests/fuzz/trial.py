@@ -13,16 +13,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 
+from fuzz.case import Case, Counts, Result, Wrong, make_case, make_rules, settings
 from fuzz.hosts import Host, Seen
-from fuzz.rulesets import Rules, random_rules
-from fuzz.traffic import Event, events
+from fuzz.rulesets import Rules
 from xdptables.emit.engine import EngineRequest
-from xdptables.fields import Family
 from xdptables.kernel import pins
 from xdptables.kernel.errors import TooComplex
 from xdptables.kernel.load import unload_program
@@ -34,79 +32,16 @@ from xdptables.rules.model import Variant
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import InputError, Source
 from xdptables.verify.bench import IFNAME
-from xdptables.verify.build import PLACE
 from xdptables.verify.compare import compare
-from xdptables.verify.derive import derive
 from xdptables.verify.model import Ruling
 from xdptables.verify.planned import PlanSubject
 from xdptables.verify.program import ProgramSubject, attached_long_ago
 
 #: The bench reads its sentinels by AF_PACKET.
 DISREGARD = ("packet-sockets*", "unscanned-names*")
-_FRAMES = 200
 _PHASES = 6
 PLAN = "plan and interpreter"
 BETWEEN_HOSTS = ("lost with", "gained with", "answers")
-_REAL = 3  # of so many trials, one has a real program
-
-
-@dataclass(frozen=True)
-class Case:
-    """A trial, whole: enough to run it again. `real`: the program, not the plan in its place."""
-
-    rulesets: tuple[Rules, ...]
-    events: tuple[Event, ...]
-    forward: bool = False
-    strict: bool = False
-    engine: str = "auto"
-    real: bool = True
-
-
-@dataclass(frozen=True)
-class Wrong:
-    """`what`: which judges disagree. `index`: the event that shows it, where there is one."""
-
-    what: str
-    text: str
-    index: int | None = None
-
-
-@dataclass
-class Counts:
-    """What has been tried; adds up."""
-
-    rulesets: int = 0
-    refused_by_iptables: int = 0
-    rules: int = 0
-    frames: int = 0
-    packets_of_the_host: int = 0
-    came_through_input: int = 0
-    real_programs: int = 0
-    decisions: int = 0
-    decisions_reached: int = 0
-    dropping_rules: int = 0
-    dropping_rules_reached: int = 0
-    drops: int = 0
-    drops_after_a_look_at_conntrack: int = 0
-    unsteady_without_any_program: int = 0
-    broken_texts: int = 0
-    broken_texts_refused: int = 0
-    disagreements: int = 0
-
-    def add(self, other: Counts) -> None:
-        for f in fields(self):
-            setattr(self, f.name, getattr(self, f.name) + getattr(other, f.name))
-
-
-@dataclass
-class Result:
-    wrong: list[Wrong] = field(default_factory=list)
-    counts: Counts = field(default_factory=Counts)
-
-
-def make_rules(seed: int) -> tuple[Rules, ...]:
-    families = tuple(Family) if seed % 5 == 0 else (tuple(Family)[seed % 2],)
-    return tuple(random_rules(seed, family) for family in families)
 
 
 @dataclass
@@ -213,27 +148,9 @@ def _word(ruling: Ruling) -> str:
     return ("drops after a look-up" if ruling.gated else "drops") if ruling.drop else f"passes {ruling.why}"
 
 
-def make_case(seed: int, rulesets: tuple[Rules, ...], prepared: Prepared) -> Case:
-    rng = random.Random(f"{seed} case")
-    families = [r.family for r in rulesets]
-    lists = prepared.compiled.plan.lists
-    made = list(derive(prepared.rulesets, lists, PLACE, limit=4 * _FRAMES, seed=seed))
-    rng.shuffle(made)
-    # AF_PACKET can't send these, and the rest of the trial would say nothing of them.
-    chosen = [f for f in made if 14 <= len(f.data) <= 1514][:_FRAMES]
-    mixed = tuple(events(chosen, families, PLACE, rng))
-    return Case(rulesets, mixed, *_settings(seed), seed % _REAL == 0)
-
-
-def _settings(seed: int) -> tuple[bool, bool, str]:
-    """Does the host forward, is its conntrack strict, and which engine has the program?"""
-    rng = random.Random(f"{seed} settings")
-    return rng.random() < 0.25, rng.random() < 0.2, rng.choice(("linear", "tables", "tables", "auto"))
-
-
 def trial(arena: Arena, seed: int) -> Result:
     rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, *_settings(seed))
+    prepared = arena.prepared(rulesets, *settings(seed))
     if isinstance(prepared, str):
         return Result(counts=Counts(refused_by_iptables=1))
     return judge(arena, make_case(seed, rulesets, prepared), prepared)
@@ -242,7 +159,7 @@ def trial(arena: Arena, seed: int) -> Result:
 def case_of(arena: Arena, seed: int) -> tuple[Case, Prepared]:
     """What `trial` tries."""
     rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, *_settings(seed))
+    prepared = arena.prepared(rulesets, *settings(seed))
     assert isinstance(prepared, Prepared)
     return make_case(seed, rulesets, prepared), prepared
 
