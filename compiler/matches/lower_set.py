@@ -177,11 +177,10 @@ def _port(protocol: int, ports: IntervalSet, end: str, view: View) -> Condition:
         return NO
     of_protocol = view.test("proto", IntervalSet.of(protocol))
     if protocol in _WITH_PORTS:
-        result = with_header(protocol, view) & view.test(_port_field(end), ports)
         if view.flow_only and protocol not in (TCP, UDP):  # another packet of the flow may have these ports
             why = "connections are tracked, and only those of TCP and UDP by their ports"
             return Condition(NOTHING, of_protocol.may, (why,))
-        return result
+        return with_header(protocol, view) & view.test(_port_field(end), ports)
     if protocol in (ICMP, ICMPV6):
         if (protocol == ICMP) != (view.family is Family.IPV4):  # a message of the other family
             return Condition(NOTHING, of_protocol.may, ("ICMP of the other family is not read",))

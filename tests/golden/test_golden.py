@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from modules import need_conntrack
 from xdptables.emit.engine import AUTOMATIC, EngineRequest
 from xdptables.fields import Family
-from xdptables.host import conntrack
 from xdptables.host.facts import ASSUMPTIONS
 from xdptables.kernel import kfuncs
 from xdptables.kernel.compile import compile_program
@@ -71,8 +71,7 @@ def test_the_same_text_whatever_the_hash_seed() -> None:
 @pytest.mark.stock
 @each_example
 def test_the_kernel_takes_it(path: Path) -> None:
-    if not conntrack.is_loaded():  # a module, and no rule has asked for it yet
-        subprocess.run(["modprobe", "nf_conntrack"], check=True)
+    need_conntrack()
     program = compile_program((HERE / f"{path.stem}.c").read_text())
     os.close(kfuncs.load(program.instructions, program.license).fd)
 
@@ -81,8 +80,7 @@ def test_the_kernel_takes_it(path: Path) -> None:
 @pytest.mark.stock
 @each_example
 def test_the_kernel_takes_it_in_tables(path: Path) -> None:
-    if not conntrack.is_loaded():
-        subprocess.run(["modprobe", "nf_conntrack"], check=True)
+    need_conntrack()
     made = compiled(path, EngineRequest("tables"))
     program = compile_program(made.c_text, made.plan.map_values)
     os.close(kfuncs.load(program.instructions, program.license).fd)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import struct
-import subprocess
 import time
 from collections.abc import Iterator
 
 import pytest
 from scapy.all import IP, TCP, Ether
 
+from modules import need_conntrack
 from xdptables.emit.csource import RECENT_NS
 from xdptables.fields import Family
 from xdptables.host.facts import ASSUMPTIONS
-from xdptables.kernel import kfuncs, syscall
+from xdptables.kernel import syscall
 from xdptables.pipeline import compile_rules
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source
@@ -31,8 +31,7 @@ LONG_AGO, AGES_NS = 1, 10 * RECENT_NS
 
 @pytest.fixture
 def subject() -> Iterator[ProgramSubject]:
-    if kfuncs.why_no_conntrack_lookup():  # a module that nothing has asked for yet
-        subprocess.run(["modprobe", "nf_conntrack"], check=True)
+    need_conntrack()
     host = ASSUMPTIONS["plain"]
     made = compile_rules(read_rulesets(Source("r", RULES), Family.IPV4), host)
     with loaded(made.c_text, host) as subject:
