@@ -10,7 +10,8 @@ from rich.console import Console
 from ..explain import example, show
 from ..explain.language import Asked, read_packet
 from ..explain.packets import Explainer, adopt
-from ..explain.pcap import read_frames
+from ..explain.pcap import read_capture
+from ..fields import Family
 from ..host.facts import HostFacts
 from ..pipeline import Compiled, compile_rules
 from ..rules.model import Ruleset
@@ -28,7 +29,7 @@ from .output import print_json
 @click.argument("packet", required=False)
 @given_options("the interface that the packet comes in at")
 @making_options
-@click.option("--pcap", "capture", help="each packet of a pcap or pcapng file, in sum")
+@click.option("--pcap", "capture", help="each packet of a pcap or pcapng file (- for standard input), in sum")
 @click.option("--rule", "line", type=click.IntRange(1), help="a packet that the rule in this line decides")
 @click.option("--all", "everything", is_flag=True, help="also the rules that say no, however many")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
@@ -56,9 +57,14 @@ def explain_command(
             example.show(found, console, everything)
         sys.exit(0 if found.explained else 1)
     if packet is not None:
-        asked = [read_packet(packet, settle(facts, given.interface)[1])]
+        only_six = {r.family for r in rulesets} == {Family.IPV6}
+        family = Family.IPV6 if only_six else Family.IPV4
+        asked = [read_packet(packet, settle(facts, given.interface)[1], family)]
     else:
-        asked = [Asked(frame) for frame in read_frames(capture or "")]
+        captured = read_capture(capture or "")
+        for note in captured.notes:
+            click.echo(printable(f"note: {note}"), err=True)
+        asked = [Asked(frame) for frame in captured.frames]
     host, _ = settle(adopt(facts, (a.frame for a in asked)), given.interface)
     explainer = Explainer(rulesets, host, _compiled(rulesets, host, making))
     explained = [explainer.explain(a.frame, a.state) for a in asked if packet or len(a.frame) >= 14]

@@ -4,7 +4,8 @@
 
 PROTOCOL: tcp, udp, icmp, … or `proto 47`. SOURCE, DESTINATION: an address, with `:port` where the protocol
 has ports (IPv6 in brackets then), `me` for the host, `any` for somebody else. The words: `WORDS` below. What
-`xdptables verify` prints is written in it. A frame as hex digits is taken as it is.
+`xdptables verify` prints is written in it. A frame as hex digits is taken as it is, an IP packet gets an
+Ethernet header; with the offsets that tcpdump -x prints before each line, or without.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 
 from ..fields import Family
 from ..reference.connection import State
+from ..reference.packet import Unreadable, parse
 from ..source import Diagnostic, InputError, Source, Span
 from ..verify.build import Spec, build
 from ..verify.model import Place
 from ..verify.readable import FLAG_BITS, PROTOCOLS
+from .pcap import with_ethernet
 
 WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 ICMP_TYPES = {
@@ -37,6 +40,8 @@ _PLAIN: dict[str, Spec] = {
     "noflags": {"tcp_flags": 0}, "hopopts": {"exthdr": 1}, "routing": {"exthdr": 2},
     "dstopts": {"exthdr": 4}, "data": {},
 }  # fmt: skip
+_NEEDS_PORTS = ("this protocol has no ports", "leave out the part behind the colon")
+_WHOLE = "give all of its bytes, as `tcpdump -xx` prints them"
 _STATES = {s.value.lower(): s for s in State if s not in (State.BEFORE, State.UNKNOWN)}
 WORDS = (
     "syn, ack, fin, rst, psh, urg, ece, cwr (joined by +), noflags, flags N, data, type N or N/N or a name, "
@@ -53,18 +58,34 @@ class Asked:
     state: State | None = None
 
 
-def read_packet(text: str, place: Place) -> Asked:
-    """Raises InputError, with the place of the first word that is wrong."""
-    bare = re.sub(r"[\s:]", "", text.removeprefix("0x"))
-    if len(bare) >= 28 and re.fullmatch(r"[0-9a-fA-F]+", bare) and len(bare) % 2 == 0:
-        return Asked(bytes.fromhex(bare))
-    return _Reader(text, place).read()
+def read_packet(text: str, place: Place, family: Family = Family.IPV4) -> Asked:
+    """Raises InputError, with the place of the first word that is wrong. `family`: where no word tells."""
+    bare = re.sub(r"\s|:", "", re.sub(r"0x[0-9a-fA-F]{4}:|^0x", "", text))
+    if len(bare) >= 4 and re.fullmatch(r"[0-9a-fA-F]+", bare):
+        return Asked(_frame(bare, text))
+    return _Reader(text, place, family).read()
+
+
+def _frame(digits: str, text: str) -> bytes:
+    problem = ""
+    if len(digits) % 2:
+        problem = f"{len(digits)} hex digits are no whole bytes"
+    elif len(digits) < 28:
+        problem = f"{len(digits) // 2} bytes are no frame: an Ethernet header alone has 14"
+    if problem:
+        raise InputError([Diagnostic(Span(Source("packet", text), 1, 1, len(text) + 1), problem, _WHOLE)])
+    data = bytes.fromhex(digits)
+    if data[0] >> 4 == 4 and int.from_bytes(data[2:4]) == len(data):
+        return with_ethernet(data)
+    if data[0] >> 4 == 6 and int.from_bytes(data[4:6]) + 40 == len(data):
+        return with_ethernet(data)
+    return data
 
 
 class _Reader:
-    def __init__(self, text: str, place: Place) -> None:
+    def __init__(self, text: str, place: Place, family: Family) -> None:
         self.source = Source("packet", text)
-        self.place = place
+        self.place, self.usual = place, family
         self.words = [(m[0], m.start() + 1) for m in re.finditer(r">|[^\s>]+", text)]
         self.at = 0
         self.spec: Spec = {}
@@ -93,20 +114,24 @@ class _Reader:
         if self.next("`>`", "SOURCE > DESTINATION") != ">":
             raise self.fail("`>` is expected here", "tcp 203.0.113.9:4444 > 192.0.2.1:22 syn")
         self._end("dst", proto)
-        family = self.family or (Family.IPV6 if proto == 58 else Family.IPV4)
+        family = self.family or {1: Family.IPV4, 58: Family.IPV6}.get(proto, self.usual)
+        named = self.words[0][0].lower() != "proto"
+        if named and proto in (1, 58) and family is not (Family.IPV4 if proto == 1 else Family.IPV6):
+            raise self.fail("icmp goes with IPv4, icmp6 with IPv6", "icmp6 2001:db8::2 > 2001:db8::1")
         self.spec["proto"] = proto
         while self.at < len(self.words):
             self._word(family, proto)
         if self.spec.pop("data", 0) and proto == 6:
             self.spec["tcp_flags"] = self.spec.get("tcp_flags", 0x10) | 0x100
-        self._check(family, proto)
-        return Asked(build(family, self.spec, self.place), self.state)
+        frame = build(family, self.spec, self.place)
+        self._check_length(frame, proto)
+        return Asked(frame, self.state)
 
     def _protocol(self) -> int:
         word = self.next("a protocol", "tcp 203.0.113.9:4444 > 192.0.2.1:22 syn")
         if word == "proto":
             return self._number("proto", 255)
-        if word == "ipv6-icmp":
+        if word in ("ipv6-icmp", "icmpv6"):
             word = "icmp6"
         if word not in PROTOCOLS:
             hint = f"one of {', '.join(PROTOCOLS)}, or `proto N`, or a whole frame as hex digits"
@@ -127,7 +152,7 @@ class _Reader:
         if port is None:
             return
         if proto not in WITH_PORTS:
-            raise self.fail("this protocol has no ports", "leave out the part behind the colon")
+            raise self.fail(*_NEEDS_PORTS)
         if not port.isdigit() or int(port) > 65535:
             raise self.fail(f"{port!r} is no port", "a number from 0 to 65535")
         self.spec["sport" if name == "src" else "dport"] = int(port)
@@ -166,6 +191,7 @@ class _Reader:
 
     def _word(self, family: Family, proto: int) -> None:
         word = self.next("a word")
+        self._fits(word, family, proto)
         parts = re.split(r"[+,]", word)
         if all(p in FLAG_BITS for p in parts):
             self.spec["tcp_flags"] = self.spec.get("tcp_flags", 0) | sum(FLAG_BITS[p] for p in set(parts))
@@ -185,12 +211,12 @@ class _Reader:
                 raise self.fail(f"{text!r} is no MAC address", "mac 02:00:00:00:00:77")
             self.spec["mac_src"] = int(text.replace(":", ""), 16)
         elif word == "fragment":
-            which = self.next("`first` or `later`")
+            which = self.next("`first` or `later`", "fragment first, or fragment later")
             if which not in ("first", "later"):
                 raise self.fail(f"{which!r} is no part of a datagram", "fragment first, or fragment later")
             self.spec["fragment"] = 1 if which == "first" else 2
         elif word == "state":
-            text = self.next("a state")
+            text = self.next("a state", f"one of {', '.join(_STATES)}")
             if text not in _STATES:
                 raise self.fail(f"{text!r} is no connection state", f"one of {', '.join(_STATES)}")
             self.state = _STATES[text]
@@ -209,10 +235,29 @@ class _Reader:
             raise self.fail(f"{word!r} is no ICMP type", f"N, N/N, or one of {', '.join(names)}")
         self.spec["icmp"] = int(kind) << 8 | int(code or 0)
 
-    def _check(self, family: Family, proto: int) -> None:
-        if "tcp_flags" in self.spec and proto != 6:
+    def _fits(self, word: str, family: Family, proto: int) -> None:
+        """Whether such a packet can have what the word read last says."""
+        if proto != 6 and (word in ("flags", "noflags") or re.split(r"[+,]", word)[0] in FLAG_BITS):
             raise self.fail("only tcp has flags", "leave them out")
-        if family is Family.IPV4 and self.spec.get("exthdr"):
+        if word in ("sport", "dport") and proto not in WITH_PORTS:
+            raise self.fail(_NEEDS_PORTS[0], "leave it out")
+        if word == "spi" and proto not in (50, 51):
+            raise self.fail("only esp and ah have an SPI", "leave it out")
+        if word in ("hopopts", "routing", "dstopts") and family is Family.IPV4:
             raise self.fail("IPv4 has no extension headers", "`options` are its own")
-        if proto in (1, 58) and family is not (Family.IPV4 if proto == 1 else Family.IPV6):
-            raise self.fail("icmp goes with IPv4, icmp6 with IPv6", "icmp6 2001:db8::2 > 2001:db8::1")
+        if word == "options" and family is Family.IPV6:
+            raise self.fail("IPv6 has no such options", "hopopts, routing and dstopts are its headers")
+
+    def _check_length(self, frame: bytes, proto: int) -> None:
+        """The headers win over a length that does not hold them: better not in silence."""
+        asked = self.spec.get("length")
+        if asked is None or proto not in (6, 17) or self.spec.get("fragment"):
+            return
+        try:
+            length = parse(frame).length
+        except Unreadable:
+            return
+        if length > asked:
+            words = [w.lower() for w, _ in self.words]
+            back = self.at - 1 - words.index("length")
+            raise self.fail(f"its headers alone have {length} bytes", "give a larger length, or none", back)

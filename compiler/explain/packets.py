@@ -21,6 +21,7 @@ from ..verify.readable import readable
 from .path import Path, follow
 
 _DID_NOT_FIT = "the decision did not fit into the program"
+_FAMILY = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 _HAVE_AN_ENTRY = (State.ESTABLISHED, State.RELATED)
 
 
@@ -72,6 +73,7 @@ class Explainer:
         # As the walk made them, the lists still say what leaves a packet to netfilter.
         self.reasons = PlanSubject(replace(compiled.plan, lists=compiled.lists), host)
         self.mac = bytes.fromhex(host.interface.mac.replace(":", ""))
+        self.families = {r.family for r in rulesets}
 
     def explain(self, frame: bytes, state: State | None = None) -> Explained:
         if len(frame) < 14:
@@ -90,6 +92,9 @@ class Explainer:
             return Explained(readable(frame), None, ruling, why=str(e))
         if packet.pkttype == 0 and packet.mac_dst != int.from_bytes(self.mac):
             return Explained(readable(frame), None, ruling, why="the frame is for another MAC")
+        if self.families and packet.family not in self.families:
+            why = f"no rules of {_FAMILY[packet.family]} are given"
+            return Explained(readable(frame), None, ruling, why=why)
         # A host that forwards nowhere drops what is for another before INPUT, in silence.
         leaves = why_not_local(packet, replace(self.host, forwards4=True), False)
         if state is None:

@@ -18,6 +18,9 @@ def why_maybe(match: Match, sight: Sight) -> str:
     spec = MATCHES.get(match.name)
     if spec is None or not match.known:
         return f"the match {match.name!r} is not known"
+    named = match.option("--match-set") if match.name == "set" else None
+    if named is not None and named.words and not _known_set(named.words[0].text, sight):
+        return f"the set {named.words[0].text} is not known (--ipset)"
     if remembers(match, sight):
         return f"it {spec.maybe_because}" if spec.maybe_because else "it counts or remembers what it meets"
     if match.name in ("state", "conntrack") and match.options:
@@ -27,10 +30,14 @@ def why_maybe(match: Match, sight: Sight) -> str:
     changed = _CHANGED.get(match.name)
     if changed in sight.changed:
         return f"an earlier target may have changed the {changed}"
-    if sight.packet.fragment and match.name != "ip":
+    if sight.packet.fragment and (match.name != "ip" or match.option("-p") is not None):
         return "a fragment is joined with its datagram first"
     if match.name == "ip" and any(o.name == "-i" for o in match.options) and sight.interface is None:
         return "the interface is not given (-i)"
     if match.name in ("length", "tcp") and sight.host.interface.gro is not False:
         return "GRO may have merged it with others"
     return spec.maybe_because or "the packet alone does not tell"
+
+
+def _known_set(name: str, sight: Sight) -> bool:
+    return any(s.name == name for s in sight.host.ipsets or ())

@@ -23,8 +23,9 @@ _MOST_EXTENSIONS = 16
 class Packet:
     """`protocol` is the one that -p sees; `l4` is everything behind the IP headers, up to the IP length.
 
-    `fragment`: part of a datagram. `options`: IPv4 options, or IPv6 destination options beyond padding
-    and router alert. `hop_options`: the same of the hop-by-hop header, which is read before any hook.
+    `fragment`: part of a datagram; `later_fragment`: what it holds is not looked at; `first_fragment`: it is
+    the beginning, all the same. `options`: IPv4 options, or IPv6 destination options beyond padding and
+    router alert. `hop_options`: the same of the hop-by-hop header, which is read before any hook.
     `extensions`: IPv6 extension headers in their order.
     """
 
@@ -40,6 +41,7 @@ class Packet:
     l4: bytes
     fragment: bool = False
     later_fragment: bool = False
+    first_fragment: bool = False
     options: bool = False
     hop_options: bool = False
     extensions: tuple[int, ...] = ()
@@ -128,6 +130,7 @@ def _ipv4(data: bytes, mac_src: int, mac_dst: int) -> Packet:
         l4=data[header:total],
         fragment=offset != 0,
         later_fragment=offset & 0x1FFF != 0,
+        first_fragment=offset == 0x2000,
         options=header > 20,
     )
     _check_l4(packet)
@@ -146,7 +149,7 @@ def _ipv6(data: bytes, mac_src: int, mac_dst: int) -> Packet:
         raise Unreadable("bad IPv6 payload length")
     rest = data[40 : 40 + payload]
     extensions: list[int] = []
-    fragment = later = options = hop_options = False
+    fragment = later = first = options = hop_options = False
     while following in (HOPOPTS, ROUTING, FRAGMENT, DSTOPTS):
         if len(extensions) >= _MOST_EXTENSIONS:
             raise Unreadable("too many IPv6 extension headers")
@@ -161,6 +164,7 @@ def _ipv6(data: bytes, mac_src: int, mac_dst: int) -> Packet:
         if following == FRAGMENT:
             # What is behind it is not looked at: the protocol that -p sees is maybe, as in a later fragment.
             fragment = later = True
+            first = int.from_bytes(rest[2:4]) & 0xFFF8 == 0
         elif following == HOPOPTS:
             hop_options = _beyond_padding(rest[2:size])
         elif following == DSTOPTS:
@@ -183,6 +187,7 @@ def _ipv6(data: bytes, mac_src: int, mac_dst: int) -> Packet:
         l4=rest,
         fragment=fragment,
         later_fragment=later,
+        first_fragment=first,
         options=options,
         hop_options=hop_options,
         extensions=tuple(extensions),

@@ -23,7 +23,14 @@ def readable(frame: bytes) -> str:
     except Unreadable as e:
         shown = frame.hex() if len(frame) <= 64 else f"{frame[:64].hex()}… ({len(frame)} bytes)"
         return f"{e}: {shown}"
-    return " ".join([_NAMES.get(packet.protocol, f"proto {packet.protocol}"), _ends(packet), *_rest(packet)])
+    return " ".join([_protocol(packet), _ends(packet), *_rest(packet)])
+
+
+def _protocol(packet: Packet) -> str:
+    """By number as well where the name would be the other family's."""
+    other = 58 if packet.family is Family.IPV4 else 1
+    number = f"proto {packet.protocol}"
+    return number if packet.protocol == other else _NAMES.get(packet.protocol, number)
 
 
 def _ends(packet: Packet) -> str:
@@ -46,7 +53,7 @@ def _with_port(packet: Packet, value: int, port: int) -> str:
 def _rest(packet: Packet) -> list[str]:
     words = _of_transport(packet)
     if packet.fragment:
-        words.append("fragment later" if packet.later_fragment else "fragment first")
+        words.append("fragment first" if packet.first_fragment else "fragment later")
     for kind, word in ((HOPOPTS, "hopopts"), (ROUTING, "routing"), (DSTOPTS, "dstopts")):
         if kind in packet.extensions:
             words.append(word)

@@ -58,6 +58,29 @@ def test_a_rule(tmp_path: Path) -> None:
     assert data["none_exists"] and data["shadowed_by"] == [3]
 
 
+def test_rules_of_one_family_only() -> None:
+    done = fine("explain", STATEFUL, "tcp 2001:db8::5 > me:22")
+    assert "netfilter  no rule is asked: no rules of IPv6 are given\n" in done.stdout
+    six = EXAMPLES / "blocklist6.rules"
+    assert fine("explain", six, "tcp any > me:22").stdout.startswith("tcp [2001:db8::2]:40000 > ")
+    assert "no rules of IPv4 are given" in fine("explain", six, "icmp any > me").stdout
+
+
+def test_a_set_that_is_not_known() -> None:
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set bad src -j DROP\nCOMMIT\n"
+    assert (
+        "src: the set bad is not known (--ipset)" in fine("explain", "-", "tcp any > me", input=text).stdout
+    )
+
+
+def test_a_capture_with_something_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "x.pcap"
+    wrpcap(str(path), [Ether(build(Family.IPV4, {}))] * 3)
+    path.write_bytes(path.read_bytes()[:-20])
+    done = fine("explain", STATEFUL, "--pcap", path)
+    assert "of 2 packets" in done.stdout and "cut off, behind packet 2: the rest is not read" in done.stderr
+
+
 def test_many_rules_are_shown_when_asked() -> None:
     body = "".join(f"-A INPUT -s 10.0.{n}.0/24 -j DROP\n" for n in range(90))
     text = f"*filter\n:INPUT ACCEPT [0:0]\n{body}COMMIT\n"
@@ -74,7 +97,7 @@ def test_many_rules_are_shown_when_asked() -> None:
         (("tcp any > me", "--rule", "5"), "say which packet"),
         (("--rule", "500"), "line 500 holds no rule"),
         (("--pcap", "/nowhere"), "can't read /nowhere"),
-        (("0011223344",), "is no protocol"),
+        (("0011223344",), "5 bytes are no frame"),
     ],
 )
 def test_errors(words: tuple[str, ...], said: str) -> None:

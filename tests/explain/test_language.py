@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xdptables.explain.language import read_packet
+from xdptables.fields import Family
 from xdptables.reference.connection import State
 from xdptables.reference.packet import Packet, Unreadable, parse
 from xdptables.rules.reader import read_rulesets
@@ -14,6 +15,7 @@ from xdptables.verify.model import Place
 from xdptables.verify.readable import readable
 
 PLACE = Place()
+SAID = ["src", "dst", "protocol", "ttl", "tos", "ports", "pkttype", "first_fragment", "fragment", "options"]
 
 
 def packet(text: str) -> Packet:
@@ -63,7 +65,8 @@ def test_words(words: str, field: str, value: object) -> None:
 def test_protocols_and_their_own_words() -> None:
     assert packet("icmp any > me type ping").icmp == 0x0800
     assert packet("icmp any > me type 3/4").icmp == 0x0304
-    assert packet("icmp6 any > me type echo-request").icmp == 0x8000
+    for name in ("icmp6", "icmpv6", "ipv6-icmp"):
+        assert packet(f"{name} any > me type echo-request").icmp == 0x8000
     assert packet("esp any > me spi 0x101").l4[:4] == b"\0\0\1\1"
     assert packet("proto 253 any > me").protocol == 253
     assert packet("udp [2001:db8::2]:1 > [2001:db8::1]:2 hopopts routing dstopts").extensions == (0, 60, 43)
@@ -78,6 +81,24 @@ def test_a_frame_in_hex() -> None:
     frame = read_packet("tcp any > me:22", PLACE).frame
     for text in (frame.hex(), f"0x{frame.hex()}", frame.hex(" "), frame.hex(":").upper()):
         assert read_packet(text, PLACE).frame == frame
+
+
+@pytest.mark.parametrize("words", ["tcp any > me:22", "udp [2001:db8::2]:53 > me:4000"])
+def test_an_ip_packet_in_hex_as_tcpdump_prints_it(words: str) -> None:
+    data = read_packet(words, PLACE).frame
+    lines = [f"\t0x{at:04x}:  {data[14 + at : 30 + at].hex(' ', 2)}" for at in range(0, len(data) - 14, 16)]
+    assert read_packet("\n".join(lines), PLACE).frame == bytes(12) + data[12:]
+
+
+def test_the_family_of_the_rules_where_no_word_tells() -> None:
+    for words, bits in (("tcp any > me:22", 128), ("icmp any > me", 32), ("tcp any > 192.0.2.1:22", 32)):
+        assert parse(read_packet(words, PLACE, Family.IPV6).frame).bits == bits
+
+
+def test_fragments_of_ipv6_are_told_apart() -> None:
+    for which in ("first", "later"):
+        frame = read_packet(f"udp [2001:db8::2]:53 > [2001:db8::1]:4000 fragment {which}", PLACE).frame
+        assert f" fragment {which} " in readable(frame)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +123,16 @@ def test_a_frame_in_hex() -> None:
         ("tcp any > me mac 02", 18, "no MAC address"),
         ("tcp any > me fragment middle", 23, "no part of a datagram"),
         ("icmp6 1.2.3.4 > me", 17, "icmp6 with IPv6"),
-        ("tcp 1.2.3.4 > me routing", 18, "no extension headers"),
+        ("tcp 1.2.3.4 > me routing ttl 5", 18, "no extension headers"),
+        ("udp any > me syn+ack ttl 5", 14, "only tcp has flags"),
+        ("udp [2001:db8::2]:1 > me options", 26, "no such options"),
+        ("icmp any > me dport 7", 15, "no ports"),
+        ("tcp any > me spi 7", 14, "only esp and ah"),
+        ("tcp any > me length 10 ttl 5", 21, "its headers alone have 40 bytes"),
+        ("tcp any > me fragment", 22, "`first` or `later` is missing"),
+        ("tcp any > me state", 19, "a state is missing"),
+        ("dead beef", 1, "4 bytes are no frame"),
+        ("4500 0028 0", 1, "9 hex digits are no whole bytes"),
     ],
 )
 def test_errors_point_at_the_word(text: str, column: int, message: str) -> None:
@@ -113,9 +143,11 @@ def test_errors_point_at_the_word(text: str, column: int, message: str) -> None:
     assert found.hint and "^" in found.render()
 
 
-def test_what_is_printed_can_be_read_again() -> None:
+@pytest.mark.parametrize("family", Family)
+def test_what_is_printed_can_be_read_again(family: Family) -> None:
     rulesets = read_rulesets(
-        Source("r", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n")
+        Source("r", "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n"),
+        family,
     )
     checked = 0
     for frame in derive(rulesets, (), PLACE, limit=600):
@@ -123,11 +155,14 @@ def test_what_is_printed_can_be_read_again() -> None:
             before = parse(frame.data)
         except Unreadable:
             continue
-        # The MAC and what is behind the first 8 bytes of odd protocols are not said.
+        # The MAC, odd options and what is behind the first 8 bytes of odd protocols are not said.
+        odd = before.options or before.hop_options or len(before.extensions) > 1
+        if family is Family.IPV6 and odd:
+            continue
         if (before.pkttype == 0 and before.mac_dst != 0x02000000000B) or before.length > 1500:
             continue
         again = packet(readable(frame.data))
-        for name in ("src", "dst", "protocol", "ttl", "tos", "ports", "pkttype", "fragment", "options"):
+        for name in SAID:
             assert getattr(again, name) == getattr(before, name), (name, readable(frame.data), frame)
         if before.protocol == 6 and not before.fragment:
             assert (again.tcp_flags, again.tcp_has_data) == (before.tcp_flags, before.tcp_has_data)

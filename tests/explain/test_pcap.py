@@ -9,7 +9,7 @@ import pytest
 from scapy.layers.l2 import Ether
 from scapy.utils import PcapNgWriter, wrpcap
 
-from xdptables.explain.pcap import read_frames
+from xdptables.explain.pcap import Capture, read_capture
 from xdptables.fields import Family
 from xdptables.source import UserError
 from xdptables.verify.build import build
@@ -21,7 +21,7 @@ def test_classic(tmp_path: Path) -> None:
     for number, options in enumerate(({}, {"endianness": ">"}, {"nano": True})):
         path = str(tmp_path / f"{number}.pcap")
         wrpcap(path, [Ether(f) for f in FRAMES], **options)
-        assert list(read_frames(path)) == FRAMES
+        assert read_capture(path).frames == tuple(FRAMES)
 
 
 def test_pcapng(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_pcapng(tmp_path: Path) -> None:
     with PcapNgWriter(path) as writer:
         for frame in FRAMES:
             writer.write(Ether(frame))
-    assert list(read_frames(path)) == FRAMES
+    assert read_capture(path).frames == tuple(FRAMES)
 
 
 def block(order: str, kind: int, body: bytes) -> bytes:
@@ -48,26 +48,56 @@ def test_pcapng_of_other_makes(tmp_path: Path, order: str) -> None:
     enhanced = block(order, 6, struct.pack(f"{order}5I", 1, 0, 0, len(raw), len(raw)) + raw)
     path = tmp_path / "y.pcapng"
     path.write_bytes(section + links + block(order, 0x77, b"what") + simple + enhanced)
-    assert list(read_frames(str(path))) == [FRAMES[0], bytes(12) + b"\x08\x00" + raw]
+    assert read_capture(str(path)).frames == (FRAMES[0], bytes(12) + b"\x08\x00" + raw)
 
 
 def test_a_capture_that_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "z.pcap"
     wrpcap(str(path), [Ether(f) for f in FRAMES])
     whole = path.read_bytes()
-    for size in range(0, len(whole), 7):
+    ends = {24: 0}
+    for number, frame in enumerate(FRAMES, 1):
+        ends[max(ends) + 16 + len(frame)] = number
+    for size in range(24, len(whole), 7):
         path.write_bytes(whole[:size])
-        if size >= 4:
-            assert list(read_frames(str(path))) == FRAMES[: len(list(read_frames(str(path))))]
+        found = read_capture(str(path))
+        assert found.frames == tuple(FRAMES[: max(n for end, n in ends.items() if end <= size)])
+        said = "holds no packets" if size == 24 else f"behind packet {len(found.frames)}:"
+        assert size in ends or any(said in note for note in found.notes)
+    path.write_bytes(whole[:10])
+    with pytest.raises(UserError, match="no pcap"):
+        read_capture(str(path))
+
+
+def test_packets_captured_in_part(tmp_path: Path) -> None:
+    """With their headers they are read as they were; the rest was data."""
+    whole = build(Family.IPV4, {"dport": 80, "tcp_flags": 0x118, "length": 400})
+    path = tmp_path / "part.pcap"
+    for size, filled in ((128, True), (60, False)):
+        head = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, size, 1)
+        path.write_bytes(head + struct.pack("<IIII", 0, 0, size, len(whole)) + whole[:size])
+        found = read_capture(str(path))
+        assert found == Capture(
+            (whole[:size].ljust(len(whole), b"\0") if filled else whole[:size],), found.notes
+        )
+        assert "1 packets were captured in part" in found.notes[0]
+
+
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.pcap"
+    wrpcap(str(path), [Ether(f) for f in FRAMES])
+    with path.open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert read_capture("-").frames == tuple(FRAMES)
 
 
 def test_what_is_no_capture(tmp_path: Path) -> None:
     path = tmp_path / "text"
     path.write_text("hello")
     with pytest.raises(UserError, match="no pcap"):
-        list(read_frames(str(path)))
+        read_capture(str(path))
     with pytest.raises(UserError, match="can't read"):
-        list(read_frames(str(tmp_path / "nowhere")))
+        read_capture(str(tmp_path / "nowhere"))
     wrpcap(str(path), [Ether(FRAMES[0])], linktype=113)
     with pytest.raises(UserError, match="link type 113"):
-        list(read_frames(str(path)))
+        read_capture(str(path))
