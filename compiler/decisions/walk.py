@@ -17,7 +17,7 @@ from ..matches.silence import silence
 from ..matches.spec import Effect, TargetKind
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import Kind, View
-from ..rules.model import Chain, Rule, Ruleset
+from ..rules.model import UNKNOWN, Chain, Match, Rule, Ruleset
 from .budget import NO_ALLOWANCES, Allowances
 from .foresight import Foresight
 from .hookpath import Stop
@@ -116,8 +116,8 @@ class Walk:
                     logged = Step(condition.may, onward.charged(line))
                     return [*traces, logged, Step(EVERYTHING, onward)]
             if not match.known or spec is None or spec.effect is Effect.REMEMBERS:
-                why = spec.maybe_because if spec else f"the match {match.name!r} is not known"
-                return traces + self._left(state, at, cause, condition, f"-m {match.name}: {why}", rule)
+                why = _unknown(match) if spec is None else f"-m {match.name}: {spec.maybe_because}"
+                return traces + self._left(state, at, cause, condition, why, rule)
             tested = lower_match(match, view)
             if spec.trace is not None:
                 trace = spec.trace(match, view)
@@ -267,3 +267,9 @@ class Walk:
 
     def _note(self, cause: Cause, why: str) -> None:
         self.notes.setdefault(Note(cause, why), None)
+
+
+def _unknown(match: Match) -> str:
+    if match.name == UNKNOWN and match.options:
+        return f"{match.options[0].name}: no match on this rule has such an option"
+    return f"-m {match.name}: the match {match.name!r} is not known"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..matches.table import MATCHES
 from ..reference.answers import Sight
 from ..reference.matches import remembers
-from ..rules.model import Match
+from ..rules.model import UNKNOWN, Match
 
 #: What earlier targets may change of what a match reads.
 _CHANGED = {
@@ -16,6 +16,8 @@ _CHANGED = {
 
 def why_maybe(match: Match, sight: Sight) -> str:
     spec = MATCHES.get(match.name)
+    if match.name == UNKNOWN:
+        return "no match on this rule has it"
     if spec is None or not match.known:
         return f"the match {match.name!r} is not known"
     named = match.option("--match-set") if match.name == "set" else None

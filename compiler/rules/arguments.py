@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ..fields import Family
@@ -124,7 +125,8 @@ class Typing:
         name = spec.names[0]
         error = error or (_refused_negation(name, texts, value) if negated else "")
         if error:
-            found.append(Diagnostic(line.at(words[0] if words else option, last), f"{name}: {error}"))
+            where = line.at(words[0] if words else option, last)
+            found.append(Diagnostic(where, f"{name}: {error}", _way_out(texts, self.family)))
         elif warning:
             hint = "the rule is kept, and what it might match is left to netfilter"
             found.append(Diagnostic(line.at(words[0] if words else option, last), warning, hint, "warning"))
@@ -157,6 +159,14 @@ class Typing:
             return spec.parse is not None and bool(spec.parse(texts, self.family) == value)
         except (ValueError, LookupError):
             return False
+
+
+def _way_out(texts: tuple[str, ...], family: Family) -> str:
+    """Where a value is refused; most likely these are the other program's rules, or were written by hand."""
+    other = "." if family is Family.IPV6 else ":"
+    if any(re.fullmatch(r"[0-9a-fA-F.:]+(/[0-9.]+)?", t) and t.count(other) > 1 for t in texts):
+        return "for the rules of ip6tables say -6" if other == ":" else "for the rules of iptables say -4"
+    return "iptables-restore refuses it as well"
 
 
 def _refused_negation(name: str, texts: tuple[str, ...], value: Any) -> str:

@@ -10,12 +10,10 @@ from ..matches.spec import OptionSpec
 from ..source import Diagnostic, Span
 from .arguments import Arguments, Typing
 from .lookup import BASE, COMMAND_NAMES, FREE_TEXT, IMPLICIT, MATCH_ALIASES, Tables, by_beginning
-from .model import Match, Option, Target
+from .model import UNKNOWN, UNSUPPORTED, Match, Option, Target
 from .spelling import canonical
 from .syntax import RawLine, RawWord
 
-UNKNOWN = "?"  # the name of the match that holds options which nothing loaded has
-UNSUPPORTED = "[unsupported revision]"  # iptables-save of a kernel newer than itself
 _UNSUPPORTED_WORDS = tuple(UNSUPPORTED.split())
 
 
@@ -80,6 +78,7 @@ class LineBuilder:
                 self._error(self.args.current, "an option is negated twice", "leave one ! out")
             if not self.args.is_option:
                 hint = "a comment must stand on a line of its own" if name == "#" else ""
+                hint = hint or (f"say -j {name}" if name in ("ACCEPT", "DROP", "REJECT") else "leave it out")
                 self._error(self.args.current, f"{name!r} is the argument of no option", hint)
             elif name in BASE:
                 self._base(*BASE[name], negated=negations > 0)
@@ -92,7 +91,8 @@ class LineBuilder:
         if not refused and len(self.commands) != 1:
             where = self.commands[1][1] if self.commands else self.args.words[0]
             message = "a line holds one command" if self.commands else "there is no command such as -A CHAIN"
-            self._error(where, message)
+            hint = "make two lines of it" if self.commands else "begin the line with -A and a chain"
+            self._error(where, message, hint)
             refused = True
         if refused:
             return None
@@ -116,7 +116,7 @@ class LineBuilder:
         if negated:
             self._error(option, f"{option.text} can't be negated", "remove the ! in front of it")
         if len(words) < least:
-            self._error(option, f"{option.text} needs {_count(least)}")
+            self._error(option, f"{option.text} needs {_count(least)}", "the line ends too early")
         elif short in COMMAND_NAMES:
             self.commands.append((short, option, words))
         elif short == "-m":
@@ -135,7 +135,9 @@ class LineBuilder:
         if len(numbers) == 2 and all(n.isdecimal() for n in numbers):
             self.counters = (int(numbers[0]), int(numbers[1]))
         else:
-            self._error(option, f"{option.text} needs a packet and a byte count", last=words[-1])
+            self._error(
+                option, f"{option.text} needs a packet and a byte count", "as in -c 12 340", words[-1]
+            )
 
     def _unsupported(self) -> bool:
         """Whether the name just read is followed by "[unsupported revision]", which is then skipped."""
@@ -179,11 +181,12 @@ class LineBuilder:
         least, most = spec.args
         words = self.args.take(least, most)
         if len(words) < least:
-            self._error(option, f"{name} needs {_count(least)}")
+            self._error(option, f"{name} needs {_count(least)}", "the line ends too early")
             return
         spec_name = canonical(spec.names[0], 0)[0]
         if owner.has(spec):
-            self._error(option, f"{spec_name} is given twice", "", words[-1] if words else None)
+            hint = "leave one out, or make two rules of it"
+            self._error(option, f"{spec_name} is given twice", hint, words[-1] if words else None)
         if owner is self.header and spec.names[0] == "-f" and self.typing.family is Family.IPV6:
             self._error(option, "-f is for IPv4 only", "use -m frag")
         owner.options.append(self.typing.option(self.line, option, spec, words, negated, self.errors))

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..source import Diagnostic, Span
-from .build import UNKNOWN, Command, Draft
-from .model import BUILTIN_CHAINS, Chain, Match, Rule, Table, Target
+from .build import Command, Draft
+from .model import BUILTIN_CHAINS, UNKNOWN, Chain, Match, Rule, Table, Target
 from .syntax import RawLine, counters_of
 
 POLICIES = ("ACCEPT", "DROP")
@@ -45,7 +45,7 @@ class OpenTable:
         policy = rest[0] if rest and not rest[0].startswith("[") else "-"
         base = name in self.builtin or (not self.builtin and policy in POLICIES)
         if base and policy not in ("-", *POLICIES):
-            raise Refused(f"a policy is ACCEPT or DROP, not {policy}")
+            raise Refused(f"a policy is ACCEPT or DROP, not {policy}", "end the chain with a rule")
         if name not in self.builtin:
             self.chains.pop(name, None)  # declared again: flushed
         chain = self.chains.setdefault(name, _Chain("ACCEPT" if base else None))
@@ -82,14 +82,15 @@ class OpenTable:
 
     def chain(self, name: str) -> _Chain:
         if name not in self.chains:
-            raise Refused(f"there is no chain {name} in the table {self.name}")
+            raise Refused(f"there is no chain {name} in the table {self.name}", f"add a line :{name} - [0:0]")
         return self.chains[name]
 
     def place(self, command: Command, last: int) -> int:
         """The rule number that a command has as its second argument, from 0."""
         text = command.args[1]
         if not (text.isascii() and text.isdecimal()) or not 1 <= int(text) <= last:
-            raise Refused(f"{text!r} is no rule number of {command.args[0]}", f"it has rules 1 to {last}")
+            hint = f"it has rules 1 to {last}" if last else "it has none"
+            raise Refused(f"{text!r} is no rule number of {command.args[0]}", hint)
         return int(text) - 1
 
 
@@ -113,7 +114,7 @@ def _check_interfaces(table: OpenTable, command: Command) -> None:
     chain = command.args[0]
     wrong = "-o" if chain in ("INPUT", "PREROUTING") else "-i" if chain in ("OUTPUT", "POSTROUTING") else ""
     if wrong and chain in table.builtin and command.draft.matches[0].option(wrong) is not None:
-        raise Refused(f"{wrong} can't be used in {chain}")
+        raise Refused(f"{wrong} can't be used in {chain}", "no packet there has it yet: leave it out")
 
 
 def _insert(table: OpenTable, command: Command) -> None:
@@ -137,13 +138,13 @@ def _delete(table: OpenTable, command: Command) -> None:
         if (draft.matches, draft.target) == wanted:
             del chain.rules[at]
             return
-    raise Refused(f"{command.args[0]} has no such rule to delete")
+    raise Refused(f"{command.args[0]} has no such rule to delete", "leave the line out")
 
 
 def _new_chain(table: OpenTable, command: Command) -> None:
     name = command.args[0]
     if name in table.chains:
-        raise Refused(f"the chain {name} is there already")
+        raise Refused(f"the chain {name} is there already", "leave the line out")
     table.chains[name] = _Chain(None, command.span)
 
 
@@ -163,14 +164,14 @@ def _flush(table: OpenTable, command: Command) -> None:
 def _delete_chain(table: OpenTable, command: Command) -> None:
     for name in command.args or tuple(n for n, c in table.chains.items() if c.policy is None):
         if table.chain(name).policy is not None:
-            raise Refused(f"{name} is a builtin chain and can't be deleted")
+            raise Refused(f"{name} is a builtin chain and can't be deleted", "leave the line out")
         del table.chains[name]
 
 
 def _rename(table: OpenTable, command: Command) -> None:
     old, new = command.args
     if table.chain(old).policy is not None or new in table.chains:
-        raise Refused(f"{old} can't be renamed to {new}")
+        raise Refused(f"{old} can't be renamed to {new}", "only a chain of your own, to a name that is free")
     table.chains = {new if name == old else name: chain for name, chain in table.chains.items()}
     for chain in table.chains.values():
         for draft in chain.rules:

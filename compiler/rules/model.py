@@ -11,6 +11,9 @@ from typing import Any
 from ..fields import Family
 from ..source import Span
 
+UNKNOWN = "?"  # the name of the match that holds options which nothing loaded has
+UNSUPPORTED = "[unsupported revision]"  # iptables-save of a kernel newer than itself
+
 
 class Variant(StrEnum):
     """Which iptables holds the rules. The two differ in places (docs/semantics.md)."""

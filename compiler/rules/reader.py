@@ -16,8 +16,10 @@ from .chains import OpenTable, Refused
 from .family import guess, headers, parts
 from .lookup import Tables
 from .loops import loops
-from .model import Ruleset, Variant
+from .model import UNSUPPORTED, Ruleset, Table, Variant
 from .syntax import RawLine, read_lines
+
+_NO_TABLE = "start with a line such as *filter; iptables-save prints it, iptables -S does not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def read(
     for part_family, variant, part in parts(source, lines, family):
         opened = _tables(_told(part, source.name, progress), tables, part_family, found)
         made = tuple(t.table() for t in opened)
-        found += [d for t in made for d in loops(t)]
+        found += [d for t in made for d in (*loops(t), *_nameless(t))]
         rulesets.append(Ruleset(part_family, variant, made))
     if any(d.severity == "error" for d in found):
         raise InputError(found)
@@ -64,6 +66,21 @@ def read(
         variant = known[0].variant if known else Variant.UNKNOWN
         rulesets.append(Ruleset(family or (known[0].family if known else guess(source)), variant, ()))
     return Reading(tuple(rulesets), tuple(sorted(found, key=lambda d: (d.span.line, d.span.column))))
+
+
+def _nameless(table: Table) -> Iterator[Diagnostic]:
+    """Targets that are neither chains nor known: an extension's, or a name mistyped. Each once."""
+    seen: set[str] = set()
+    for rule in table.rules():
+        target = rule.target
+        if target is None or target.known or target.name in seen or target.option(UNSUPPORTED):
+            continue
+        seen.add(target.name)
+        upper = target.name.upper()
+        capitals = target.name != upper and (upper in TARGETS or upper in ("ACCEPT", "DROP"))
+        hint = f"say {upper}" if capitals else "what it might do is left to netfilter"
+        message = f"{target.name} is no chain of the table {table.name}, and no target that is known here"
+        yield Diagnostic(target.span or rule.span, message, hint, "warning")
 
 
 def _told(lines: Sequence[RawLine], name: str, progress: Progress) -> Iterator[RawLine]:
@@ -88,7 +105,7 @@ def _tables(
             opened.pop(current.name, None)
             opened[current.name] = current
         elif current is None:
-            found.append(Diagnostic(line.span, "no table is open here", "start with a line such as *filter"))
+            found.append(Diagnostic(line.span, "no table is open here", _NO_TABLE))
         elif line.kind == "commit":
             found += current.warnings
             current = None

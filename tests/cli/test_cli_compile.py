@@ -23,9 +23,11 @@ COMMIT
 SAID = """<stdin>:3:25: error: --dport: port 70000 is not between 0 and 65535
     -A INPUT -p tcp --dport 70000 -j DROP
                             ^~~~~
+    hint: iptables-restore refuses it as well
 <stdin>:4:13: error: -s: 192.0.2.400 is no IPv4 address
     -A INPUT -s 192.0.2.400 -j DROP
                 ^~~~~~~~~~~
+    hint: iptables-restore refuses it as well
 <stdin>:5:1: error: this is no line of iptables-save output
     allow ssh please
     ^~~~~

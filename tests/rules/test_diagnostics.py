@@ -3,7 +3,7 @@
 import pytest
 
 from xdptables.fields import Family
-from xdptables.rules.reader import read
+from xdptables.rules.reader import read, read_rulesets
 from xdptables.source import InputError, Source
 
 
@@ -45,7 +45,7 @@ def test_rule_outside_a_table() -> None:
         "rules:1:1: error: no table is open here\n"
         "    -A INPUT -j DROP\n"
         "    ^~~~~~~~~~~~~~~~\n"
-        "    hint: start with a line such as *filter"
+        "    hint: start with a line such as *filter; iptables-save prints it, iptables -S does not"
     )
 
 
@@ -53,7 +53,8 @@ def test_bad_port() -> None:
     assert said("*filter\n-A INPUT -p tcp --dport 70000 -j DROP\nCOMMIT\n") == (
         "rules:2:25: error: --dport: port 70000 is not between 0 and 65535\n"
         "    -A INPUT -p tcp --dport 70000 -j DROP\n"
-        "                            ^~~~~"
+        "                            ^~~~~\n"
+        "    hint: iptables-restore refuses it as well"
     )
 
 
@@ -95,4 +96,37 @@ def test_all_errors_at_once_in_the_order_of_the_lines() -> None:
     ],
 )
 def test_what_iptables_refuses(rule: str, place: str, message: str) -> None:
-    assert said(f"*filter\n{rule}\nCOMMIT\n").split("\n")[0] == f"rules:{place}: error: {message}"
+    lines = said(f"*filter\n{rule}\nCOMMIT\n").split("\n")
+    assert lines[0] == f"rules:{place}: error: {message}"
+    assert lines[3].startswith("    hint: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "family", "hint"),
+    [
+        ("-A INPUT -s fe80::/10 -p icmp -j DROP", None, "for the rules of ip6tables say -6"),
+        ("-A INPUT -s 192.0.2.0/24 -j DROP", Family.IPV6, "for the rules of iptables say -4"),
+        ("-A INPUT -s 1.2.3.4 DROP", None, "say -j DROP"),
+        ("-D INPUT 1", None, "it has none"),
+    ],
+)
+def test_what_to_do(text: str, family: Family | None, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_rulesets(Source("rules", f"*filter\n{text}\nCOMMIT\n"), family)
+    assert caught.value.diagnostics[0].hint == hint
+
+
+def test_a_target_that_nothing_has_is_told_once() -> None:
+    rules = ("-j drop", "-s 1.1.1.1 -j drop", "-j wbe", "-j web")
+    text = "*filter\n:web - [0:0]\n" + "".join(f"-A INPUT {rule}\n" for rule in rules)
+    told = [d.render() for d in read(Source("rules", f"{text}COMMIT\n")).warnings]
+    assert told == [
+        "rules:3:10: warning: drop is no chain of the table filter, and no target that is known here\n"
+        "    -A INPUT -j drop\n"
+        "             ^~~~~~~\n"
+        "    hint: say DROP",
+        "rules:5:10: warning: wbe is no chain of the table filter, and no target that is known here\n"
+        "    -A INPUT -j wbe\n"
+        "             ^~~~~~\n"
+        "    hint: what it might do is left to netfilter",
+    ]
