@@ -10,8 +10,8 @@ from rich.console import Console
 from ..pipeline import compile_rules
 from ..report.text import show
 from ..rules.reader import read
-from ..source import printable
-from .inputs import read_source
+from ..source import UserError
+from .inputs import read_source, tell_of
 from .options import Given, Making, given_options, making_options
 from .output import print_json
 from .progress import progress_bar
@@ -36,10 +36,12 @@ def compile_command(
             reading.rulesets, host, progress=progress, budgets=making.budgets, advise=True,
             engine=making.engine,
         )  # fmt: skip
-    for warning in reading.warnings:
-        click.echo(printable(warning.render()), err=True)
+    tell_of(reading, rules)
     if output:
-        Path(output).write_text(compiled.c_text)
+        try:
+            Path(output).write_text(compiled.c_text)
+        except OSError as e:
+            raise UserError(f"can't write {output}: {e.strerror}", "name another file with -o") from e
     if dry_run:
         click.echo(compiled.c_text, nl=False)
     if as_json:

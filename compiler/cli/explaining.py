@@ -19,7 +19,7 @@ from ..rules.reader import read
 from ..source import UserError, printable
 from ..verify.lifted import stopping, without
 from ..verify.place import settle
-from .inputs import read_source
+from .inputs import read_source, tell_of
 from .options import Given, Making, given_options, making_options
 from .output import print_json
 
@@ -42,10 +42,10 @@ def explain_command(
     if sum(x is not None for x in (packet, capture, line)) != 1:
         raise UserError("say which packet: PACKET, --pcap FILE or --rule LINE", "xdptables explain --help")
     reading = read(read_source(rules), given.family)
-    for warning in reading.warnings:
-        click.echo(printable(warning.render()), err=True)
+    tell_of(reading, rules)
     rulesets = reading.rulesets
     facts = given.host()
+    given.note_interface(facts, rulesets)
     facts = without(facts, stopping(facts))
     console = Console(highlight=False)
     if line is not None:

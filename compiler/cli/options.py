@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,13 @@ from ..decisions.budget import NO_BUDGETS, Budgets, parse_budget
 from ..emit.engine import AUTOMATIC, ENGINES, EngineRequest
 from ..fields import Family
 from ..host.facts import ASSUMPTIONS, HostFacts
+from ..rules.model import Ruleset
 from ..source import UserError
+from ..verify.place import USUAL
 from .hosts import host_of
 
 Command = Callable[..., Any]
+_IFNAME = re.compile(r"(?!\.{1,2}$)[^\s/:]{1,15}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,21 @@ class Given:
     host_file: str | None
     ipset_file: str | None
 
+    @property
+    def words(self) -> list[str]:
+        """The options as they were given, for a command that is proposed."""
+        family = {Family.IPV4: ["-4"], Family.IPV6: ["-6"]}[self.family] if self.family else []
+        named = (("-i", self.interface), ("--host", self.host_file), ("--ipset", self.ipset_file))
+        return [*family, *(word for name, value in named if value for word in (name, value))]
+
+    def note_interface(self, facts: HostFacts, rulesets: Iterable[Ruleset]) -> None:
+        """Tells that packets are taken to come in at some interface, where rules ask at which."""
+        if self.interface or facts.interface.name:
+            return
+        asked = (r.matches[0].option("-i") for s in rulesets for r in s.rules())
+        if any(o is not None and o.value != "lo" for o in asked):
+            click.echo(f"note: no interface is given (-i), {USUAL} is taken", err=True)
+
     def host(self) -> HostFacts:
         return host_of(self.assume, self.host_file, self.interface, self.ipset_file)
 
@@ -81,6 +100,9 @@ def given_options(interface: str) -> Callable[[Command], Command]:
             ipset_file: str | None, **others: Any,
         ) -> Any:  # fmt: skip
             own = Family(family) if family else None
+            if interface is not None and not _IFNAME.fullmatch(interface):
+                hint = "it has 1 to 15 characters, none of them a blank or /"
+                raise UserError(f"{interface!r} is no name of an interface", hint)
             return command(given=Given(interface, own, assume, host_file, ipset_file), **others)
 
         return _with(

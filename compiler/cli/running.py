@@ -88,7 +88,12 @@ def load_command(
     for result in results:
         console.print(_verified(result))
     refused = f" (native mode was refused: {state.native_refused})" if state.native_refused else ""
-    console.print(f"loaded on {interface}, {state.mode} mode{refused}, from {state.source}", markup=False)
+    origin = _from(state.source)
+    console.print(f"loaded on {interface}, {state.mode} mode{refused}, from {origin}", markup=False)
+
+
+def _from(source: str) -> str:
+    return "the live rules" if source == "live" else source
 
 
 def _start_watcher(state: LoadedState) -> None:
@@ -169,7 +174,8 @@ def _show_status(data: dict[str, Any]) -> None:
         click.echo(printable(text))
 
     at_work = "attached" if data["attached"] else "NOT ATTACHED"
-    line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {data['source']}")
+    origin = _from(data["source"])
+    line(f"{data['interface']}: {at_work}, {data['mode']} mode, since {data['since']}, from {origin}")
     line(
         f"  watched by process {data['watcher']}"
         if data["watcher"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 
@@ -18,14 +19,14 @@ from ..pipeline import compile_rules, made_anew
 from ..progress import Progress
 from ..rules.model import Ruleset
 from ..rules.reader import read
-from ..source import UserError, printable
+from ..source import UserError
 from ..verify import show
 from ..verify.derive import derive
 from ..verify.lifted import stopping, without
 from ..verify.place import settle
 from ..verify.run import FRAMES, verify
 from ..verify.wire import Wire, benches, compiled_for, on_the_wire
-from .inputs import read_source
+from .inputs import read_source, tell_of
 from .options import Given, Making, given_options, making_options
 from .output import print_json
 from .progress import progress_bar
@@ -53,14 +54,14 @@ def verify_command(
     reading = read(read_source(rules), given.family)
     rulesets = reading.rulesets
     facts = given.host()
+    given.note_interface(facts, rulesets)
     host, _ = settle(without(facts, stopping(facts)), given.interface)
     sets = read_source(given.ipset_file).text if given.ipset_file else ""
     in_kernel = not only_plan and (on_wire or _may_load())
     if in_kernel:
         check_privileges()
         import_bcc()
-    for warning in reading.warnings:
-        click.echo(printable(warning.render()), err=True)
+    tell_of(reading, rules)
     with progress_bar() as progress:
         progress("compiling", 0, 0)
         compiled = compile_rules(rulesets, host, budgets=making.budgets, engine=making.engine)
@@ -82,7 +83,7 @@ def verify_command(
         print_json(show.to_data(found, wire))
     else:
         console = Console(highlight=False)
-        show.show(found, wire, console)
+        show.show(found, wire, console, shlex.join([rules, *given.words]))
         console.print(f"[bold]{show.verdict(found, wire)}[/bold]", soft_wrap=True)
     if not show.verdict(found, wire).startswith("ok"):
         sys.exit(1)

@@ -17,34 +17,32 @@ from typing import Any
 from rich.console import Console
 
 from ..decisions.model import DecisionList
-from ..fields import FIELDS, Family
 from ..host.facts import HostFacts
-from ..intervals import IntervalSet
-from ..matches.condition import EVERYTHING, Condition, Cube, Region, intersect
-from ..matches.lowering import lower_match
+from ..matches.condition import Region
+from ..matches.lower_set import changing_sets
+from ..matches.table import TARGETS
 from ..matches.view import Kind, View
 from ..pipeline import Compiled
 from ..reference.answers import Answer
 from ..reference.connection import State
 from ..reference.interpret import HOOKS
 from ..report.text import escape
-from ..rules.model import BUILTIN_CHAINS, Chain, Rule, Ruleset, Table
+from ..rules.model import Rule, Ruleset, Table
 from ..source import UserError
 from ..verify.boundaries import boundary_specs
 from ..verify.build import Spec, build
+from ..verify.coverage import of_another_interface
 from ..verify.model import Place
 from ..verify.regions import Regions, spec_of
 from . import show as packets
 from .packets import Explained, Explainer
+from .region import Reach
 
 _STATES = (None, State.NEW, State.INVALID, State.ESTABLISHED, State.RELATED, State.UNTRACKED)
-#: More cubes, or callers, than this and the region is not computed to its end.
-_MOST_CUBES, _MOST_CALLS = 400, 64
 _TRIES = 400
 _SECONDS = 10.0
 _ENOUGH = 20  # packets, once there is one that an earlier rule may take first
 _MOST_WAYS = 1 << 30
-_LEAVES = ("ACCEPT", "DROP", "REJECT", "RETURN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +66,19 @@ def find(
     ruleset, table, rule = _rule_at(rulesets, line)
     if not _on_path(table, rule):
         return Example(rule, why=f"no packet for this host crosses {table.name} {rule.chain}")
+    interface = host.interface.name
+    if of_another_interface(rule, interface):
+        return Example(rule, proven=True, why=f"what comes in at {interface} does not match its -i")
     kind = Kind(ruleset.family.value)
+    # As if every rule that may change a packet, or a set, came before.
+    targets = (TARGETS.get(r.target.name) for r in ruleset.rules() if r.target is not None)
+    changed = {field for target in targets if target is not None for field in target.changes}
+    sets = changing_sets(rulesets, host.ipsets)
     view = View(
-        kind=kind, variant=ruleset.variant, interface=host.interface.name or None, gro=False, host=host
-    )
-    reach = _Reach(table, view)
+        kind=kind, variant=ruleset.variant, interface=interface or None, gro=False,
+        tainted=frozenset(changed), changing_sets=sets, host=host,
+    )  # fmt: skip
+    reach = Reach(table, view)
     region = reach.of(rule)
     if not region:
         return Example(rule, shadows=tuple(reach.took), proven=True)
@@ -129,87 +135,6 @@ def _on_path(table: Table, rule: Rule) -> bool:
             if called is not None:
                 todo.append(called)
     return rule.chain in seen
-
-
-class _Reach:
-    """Which packets come to a rule, as far as fields tell: never too few. `took`: rules that took some."""
-
-    def __init__(self, table: Table, view: View) -> None:
-        self.table, self.view = table, view
-        self.took: dict[Rule, None] = {}
-        self.calls = 0
-
-    def of(self, rule: Rule) -> Region:
-        return intersect(self._before(rule, frozenset()), self._condition(rule).may)
-
-    def _condition(self, rule: Rule) -> Condition:
-        result = Condition()
-        for match in rule.matches:
-            result &= lower_match(match, self.view)
-        return result
-
-    def _before(self, rule: Rule, inside: frozenset[str]) -> Region:
-        chain = self.table.chain(rule.chain)
-        assert chain is not None
-        region = self._enters(chain, inside)
-        mine = self._condition(rule).may
-        region = intersect(region, mine)
-        for earlier in chain.rules[: rule.number - 1]:
-            target = earlier.target
-            if target is None or not region:
-                continue
-            if target.name in _LEAVES or (target.goto and self.table.chain(target.name) is not None):
-                left = subtract(region, self._condition(earlier).yes, self.view.family)
-                if left is None:
-                    return region
-                if left != region:
-                    self.took.setdefault(earlier)
-                region = left
-        return region
-
-    def _enters(self, chain: Chain, inside: frozenset[str]) -> Region:
-        if chain.name in BUILTIN_CHAINS.get(self.table.name, ()):
-            return EVERYTHING
-        self.calls += 1
-        if chain.name in inside or self.calls > _MOST_CALLS:
-            return EVERYTHING
-        region: list[Cube] = []
-        for caller in self.table.rules():
-            if caller.target is not None and caller.target.name == chain.name:
-                before = self._before(caller, inside | {chain.name})
-                region += intersect(before, self._condition(caller).may)
-                if len(region) > _MOST_CUBES:
-                    return EVERYTHING
-        return tuple(region)
-
-
-def subtract(region: Region, taken: Region, family: Family) -> Region | None:
-    """What is in `region` and not in `taken`; None when it would be too many cubes."""
-    left = list(region)
-    for cube in taken:
-        pieces: list[Cube] = []
-        for mine in left:
-            pieces += _less(mine, cube, family)
-            if len(pieces) > _MOST_CUBES:
-                return None
-        left = pieces
-    return tuple(left)
-
-
-def _less(mine: Cube, taken: Cube, family: Family) -> list[Cube]:
-    """Disjoint pieces, one field after the other."""
-    if (mine & taken) is None:
-        return [mine]
-    pieces = []
-    for name, allowed in taken.sets:
-        have = mine.get(name) or IntervalSet.full(FIELDS[name].width(family))
-        outside = Cube.of({**dict(mine.sets), name: have - allowed})
-        if outside is not None:
-            pieces.append(outside)
-        inside = Cube.of({**dict(mine.sets), name: have & allowed})
-        assert inside is not None
-        mine = inside
-    return pieces
 
 
 def _candidates(ruleset: Ruleset, rule: Rule, region: Region, kind: Kind, place: Place) -> Iterator[Spec]:

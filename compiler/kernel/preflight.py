@@ -28,8 +28,8 @@ def check_privileges() -> None:
     if missing:
         who = "root in this container" if os.geteuid() == 0 else "not root"
         raise UserError(
-            f"loading an XDP program needs privileges: this process is {who} and lacks {', '.join(missing)}",
-            "run it with sudo, or give the container these capabilities; compiling and reporting need none",
+            f"this needs privileges: the process is {who} and lacks {', '.join(missing)}",
+            "run it with sudo, or give the container these; compile, verify and explain need none",
         )
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from ..host.facts import HostFacts
 from .model import Place
 
+#: The interface where none is given.
+USUAL = "eth0"
 _PEERS4 = ("198.51.100.7", "203.0.113.9", "192.0.2.2")
 _PEERS6 = ("2001:db8:1::7", "2001:db8::2")
 
@@ -20,7 +22,7 @@ def settle(host: HostFacts, interface: str | None = None) -> tuple[HostFacts, Pl
     if interface:
         link = replace(link, name=interface)
     usual = Place()
-    link = replace(link, name=link.name or "eth0", mac=link.mac or usual.own_mac)
+    link = replace(link, name=link.name or USUAL, mac=link.mac or usual.own_mac)
     local4, broadcast4, local6 = host.local4, host.broadcast4, host.local6
     if not local4:
         local4, broadcast4 = ("127.0.0.0/8", f"{usual.own4}/32"), (f"{usual.broadcast4}/32",)

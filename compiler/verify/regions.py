@@ -2,21 +2,24 @@
 
 A packet reaches decision `index` if it meets its cube, no earlier final decision, and no skip over it. The
 search starts with the whole cube, takes a packet from it, and where another decision has it, leaves that
-one's region by one field, or takes a skip around it; depth first, with a budget.
+one's region by one field, or takes a skip around it; depth first, with a budget. Where that finds none, all
+packets of the decision are worked out, if the list is short (reach.py).
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import cached_property
 
 from ..decisions.model import DecisionList, Skip
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
-from ..matches.condition import Cube
+from ..matches.condition import Cube, Region
 from .build import PLACE, Spec
 from .model import Place
 from .planned import Fields, evaluate
+from .reach import reaching
 
 #: Packets tried for one decision.
 BUDGET = 64
@@ -42,6 +45,30 @@ class Regions:
 
     def sample(self, index: int, budget: int = BUDGET) -> Fields | None:
         """A packet that decision `index` has; None when none was found."""
+        found = self._search(index, budget)
+        return found if found is not None else self._exactly(index)
+
+    def empty(self, index: int) -> bool:
+        """Whether no packet at all comes to decision `index` and matches: proven."""
+        if self.reaching is None:
+            return False
+        return all(self.possible(cube) is None for cube in self.reaching[index])
+
+    @cached_property
+    def reaching(self) -> tuple[Region, ...] | None:
+        return reaching(self.list)
+
+    def _exactly(self, index: int) -> Fields | None:
+        for cube in self.reaching[index] if self.reaching is not None else ():
+            possible = self.possible(cube)
+            if possible is None:
+                continue
+            packet = self.inside(possible)
+            if index in evaluate(self.list, packet).path:
+                return packet
+        return None
+
+    def _search(self, index: int, budget: int) -> Fields | None:
         items = self.list.decisions
         start = self.possible(items[index].when)
         todo = [start] if start is not None else []

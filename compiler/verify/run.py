@@ -7,18 +7,18 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from itertools import islice
 
-from ..decisions.model import Cause, Drop
+from ..decisions.model import Cause
 from ..host.facts import HostFacts
 from ..matches.view import Kind
 from ..pipeline import Compiled
 from ..progress import Progress, silent
 from ..reference.interpret import Judge
-from ..report.entries import Entry, Fate
-from ..rules.model import Rule, Ruleset
+from ..report.entries import Entry
+from ..rules.model import Ruleset
 from .compare import compare, judge_of
+from .coverage import dead, dropping, met_in_doubt, unmet
 from .derive import derive
 from .flows import is_whole, spread
 from .model import Comparison, Disagreement, Frame, Ruling
@@ -35,9 +35,9 @@ _KNOWN = 256  # gated drops that are tried again with an entry
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """`subject`: "program" or "plan". `decisions`: how many there are that drop; `unreached`: the causes of
-    those that no frame reached. `unmet`: rules that no frame fits. `differing`: frames on which program and
-    plan differ, though neither drops wrongly."""
+    """`subject`: "program" or "plan". `decisions`: how many there are that drop some packet; `unreached`: the
+    causes of those that no frame reached. `unmet`: rules that no frame fits. `differing`: frames on which
+    program and plan differ, though neither drops wrongly."""
 
     subject: str
     comparison: Comparison
@@ -93,14 +93,23 @@ def verify(
 
     result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick, judge=judge)
     result = replace(result, known=known, disagreements=(*result.disagreements, *wrong))
-    every, reached = _dropping(compiled), {key for r in planned for key in r.reached}
+    missing = unmet(compiled, result.met, host.interface.name)
+    if missing:
+        progress("looking for rules that were not met", 0, 0)
+        doubtful = met_in_doubt(rulesets, host, frames, missing, until)
+        result = replace(result, met=result.met | doubtful)
+        missing = unmet(compiled, result.met, host.interface.name)
+    every, reached = dropping(compiled), {key for r in planned for key in r.reached}
+    unreached = [k for k in every if k not in reached]
+    no_packet = dead(compiled, unreached)
+    unreached = [k for k in unreached if k not in no_packet]
     return Verification(
         subject="program" if in_kernel else "plan",
         comparison=result,
-        decisions=len(every),
-        reached=len([k for k in every if k in reached]),
-        unreached=tuple((*k, cause) for k, cause in every.items() if k not in reached),
-        unmet=_unmet(compiled, result, host.interface.name),
+        decisions=len(every) - len(no_packet),
+        reached=len(every) - len(no_packet) - len(unreached),
+        unreached=tuple((*k, every[k]) for k in unreached),
+        unmet=missing,
         differing=differing,
         seconds=time.monotonic() - started,
     )
@@ -241,34 +250,3 @@ def _explained(
         if (plan.drop, plan.drop and plan.gated) != (program.drop, program.gated):
             differing.append(frame)
     return rulings, tuple(differing)
-
-
-def _dropping(compiled: Compiled) -> dict[tuple[Kind, int], Cause]:
-    return {
-        (d.kind, i): item.then.cause
-        for d in compiled.plan.lists
-        for i, item in enumerate(d.decisions)
-        if isinstance(item.then, Drop)
-    }
-
-
-def _unmet(compiled: Compiled, result: Comparison, interface: str) -> tuple[Entry, ...]:
-    """Rules on the path that no frame fits; not those that none can reach, or of another interface."""
-    met = {_key(rule) for rule in result.met}
-    return tuple(
-        e
-        for e in compiled.report.entries
-        if e.cause.rule is not None
-        and e.fate is not Fate.UNREACHABLE
-        and _key(e.cause.rule) not in met
-        and not _elsewhere(e.cause.rule, interface)
-    )
-
-
-def _elsewhere(rule: Rule, interface: str) -> bool:
-    names = [o for m in rule.matches for o in m.options if o.name == "-i" and isinstance(o.value, str)]
-    return any(fnmatchcase(interface, o.value.replace("+", "*")) == o.negated for o in names)
-
-
-def _key(rule: Rule) -> tuple[str, int]:
-    return rule.span.source.name, rule.line

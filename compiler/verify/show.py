@@ -19,7 +19,8 @@ from .wire import Wire
 MOST = 5
 
 
-def show(found: Verification, wire: Wire | None, console: Console) -> None:
+def show(found: Verification, wire: Wire | None, console: Console, rules: str = "RULES") -> None:
+    """`rules`: what the user called them."""
     c = found.comparison
 
     def line(word: str, text: str, style: str = "") -> None:
@@ -33,7 +34,8 @@ def show(found: Verification, wire: Wire | None, console: Console) -> None:
     right = c.judged - len(found.disagreements)
     line("judged", f"{right} of {c.judged} drops are what netfilter certainly does")
     if c.missed > 0:
-        line("", f"{c.missed} frames pass that netfilter certainly drops: this costs speed only", "dim")
+        which = "frame passes" if c.missed == 1 else "frames pass"
+        line("", f"{c.missed} {which} that netfilter certainly drops: this costs speed only", "dim")
     if c.known:
         line("", f"{c.known} of the gated drops were tried again with an entry in conntrack")
     line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
@@ -42,13 +44,13 @@ def show(found: Verification, wire: Wire | None, console: Console) -> None:
     if len(found.unmet) > MOST:
         line("", f"and {len(found.unmet) - MOST} more rules; --json names them", "dim")
     if found.unmet:
-        line("", f"why: xdptables explain RULES --rule {found.unmet[0].cause.line}", "dim")
+        line("", f"why: xdptables explain {escape(rules)} --rule {found.unmet[0].cause.line}", "dim")
     for kind, index, cause in found.unreached[:MOST]:
         line("", f"no frame reached decision {index} of {kind}, a drop by {_named(cause)}", "dim")
     for frame in found.differing[:MOST]:
         line("differs", f"from its plan, on {escape(readable(frame.data))}", "yellow")
     for owner, wrong in _by_cause(found.disagreements).items():
-        line("WRONG", f"{_named(owner)} drops {len(wrong)} frames in error", "red")
+        line("WRONG", f"{_named(owner)} drops {_frames(len(wrong))} in error", "red")
         for d in wrong[:MOST]:
             line("", escape(readable(d.frame.data)))
             line("", f"[dim]{escape(_judgement(d.outcome))}; made as: {escape(d.frame.name)}[/dim]")
@@ -64,19 +66,20 @@ def _show_wire(wire: Wire, line: Any) -> None:
         ("WRONG", wire.gained, "the program makes netfilter let through what it would have dropped"),
     ):
         if frames:
-            line(word, f"{what}: {len(frames)} frames", "red")
+            line(word, f"{what}: {_frames(len(frames))}", "red")
         for frame in frames[:MOST]:
             line("", f"{escape(readable(frame.data))} [dim]({escape(frame.name)})[/dim]")
     if wire.counted:
         matches = ", ".join(wire.counting)
-        line("", f"{len(wire.counted)} frames differ where rules count what they meet ({matches})", "dim")
+        which = "frame differs" if len(wire.counted) == 1 else "frames differ"
+        line("", f"{len(wire.counted)} {which} where rules count what they meet ({matches})", "dim")
 
 
 def verdict(found: Verification, wire: Wire | None) -> str:
     """One line; begins with "ok" if nothing is wrong."""
     wrong = len(found.disagreements) + (len(wire.lost) + len(wire.gained) if wire else 0)
     if wrong:
-        return f"wrong on {wrong} frames: this is a defect of xdptables; do not load these rules"
+        return f"wrong on {_frames(wrong)}: this is a defect of xdptables; do not load these rules"
     if not found.comparison.dropped:
         return "ok: nothing is dropped"
     return "ok: nothing is dropped that netfilter would have let through"
@@ -133,6 +136,10 @@ _SUBJECT = {"program": "compiled program", "plan": "plan of the program (running
 def _rules(found: Verification) -> str:
     met = len(found.comparison.met)
     return f"{met} of {met + len(found.unmet)} rules"
+
+
+def _frames(number: int) -> str:
+    return "1 frame" if number == 1 else f"{number} frames"
 
 
 def _by_cause(disagreements: tuple[Disagreement, ...]) -> dict[Cause | None, list[Disagreement]]:

@@ -94,7 +94,7 @@ def test_an_empty_input_has_no_rules() -> None:
     [
         (["nowhere.rules"], 1, "xdptables: can't read nowhere.rules: No such file or directory\n    hint: "),
         (["/"], 1, "xdptables: can't read /: Is a directory\n    hint: "),
-        ([str(BLOCKLIST), "-o", "/nowhere/x.c"], 1, "xdptables: /nowhere/x.c: No such file or directory\n"),
+        ([str(BLOCKLIST), "-o", "/nowhere/x.c"], 1, "xdptables: can't write /nowhere/x.c: No such file"),
         ([str(BLOCKLIST), "--host", str(BLOCKLIST)], 1, f"xdptables: {BLOCKLIST}: not JSON: "),
         ([str(BLOCKLIST), "--assume", "magic"], 2, "Usage: "),
         ([], 2, "Usage: "),

@@ -36,10 +36,10 @@ def test_not_root(words: list[str]) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "xdptables: loading an XDP program needs privileges: this process is not root and lacks"
+        "xdptables: this needs privileges: the process is not root and lacks"
         " CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON\n"
-        "    hint: run it with sudo, or give the container these capabilities;"
-        " compiling and reporting need none\n"
+        "    hint: run it with sudo, or give the container these;"
+        " compile, verify and explain need none\n"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pytest
 
-from cli.command import fine
+from cli.command import EXAMPLES, fine, xdptables
 from xdptables.cli.main import cli
 
 MAKING = ("--reject-budget", "--log-budget", "--engine", "--table-memory")
@@ -95,3 +95,44 @@ def test_explain_speaks_of_the_program_that_is_meant() -> None:
     assert f"{beyond} 4" in explained(LOG, port_9, "--log-budget", "5")
     data = json.loads(explained(LOG, port_9, "--log-budget", "5", "--json"))
     assert data["xdp"]["drops"] and data["xdp"]["budget"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "eth0/1", "..", "longer-than-fifteen"])
+def test_names_that_no_interface_has(name: str) -> None:
+    done = xdptables("compile", EXAMPLES / "blocklist.rules", "-i", name)
+    assert done.returncode == 1 and done.stderr.startswith(
+        f"xdptables: {name!r} is no name of an interface\n"
+    )
+
+
+def test_an_interface_that_is_taken_for_granted_is_told() -> None:
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i {} -j DROP\nCOMMIT\n"
+    for words in (("verify", "-", "--plan"), ("explain", "-", "tcp any > me:22")):
+        for name, told in (("wan", True), ("lo", False)):
+            done = fine(*words, input=text.format(name))
+            assert ("note: no interface is given (-i), eth0 is taken" in done.stderr) == told
+        assert fine(*words, "-i", "wan", input=text.format("wan")).stderr == ""
+
+
+def test_a_file_without_rules_is_told() -> None:
+    for words in (("compile", "-"), ("verify", "-", "--plan"), ("explain", "-", "tcp any > me:22")):
+        assert "note: - holds no rules; iptables-save prints them, as root" in fine(*words, input="\n").stderr
+
+
+@pytest.mark.parametrize(("option", "says"), [("--host", "xdptables host"), ("--ipset", "ipset save")])
+def test_what_a_file_should_be(option: str, says: str) -> None:
+    done = xdptables("compile", EXAMPLES / "blocklist.rules", option, "/nowhere")
+    assert (
+        done.returncode == 1
+        and f"can't read /nowhere: No such file or directory\n    hint: give what `{says}" in (done.stderr)
+    )
+
+
+def test_an_option_without_its_match_is_named() -> None:
+    text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT --sport 5 -j DROP\nCOMMIT\n"
+    assert (
+        "because --sport: no match on this rule has such an option\n"
+        in fine("compile", "-", input=text).stdout
+    )
+    done = fine("explain", "-", "tcp any > me", input=text)
+    assert "--sport 5: no match on this rule has it\n" in done.stdout

@@ -75,9 +75,20 @@ def test_rules_that_drop_nothing() -> None:
 
 
 def test_a_rule_that_no_frame_meets_is_named() -> None:
-    rules = "-A INPUT -m limit --limit 1/s -j ACCEPT\n-A INPUT -p tcp -j DROP\n"
+    rules = "".join(f"-A INPUT -p tcp -m tcp --dport {n} -j DROP\n" for n in range(1, 99, 2))
     text = f"*filter\n:INPUT ACCEPT [0:0]\n{rules}COMMIT\n"
-    assert "not met: line 4: -A INPUT -p tcp -j DROP" in fine("verify", "-", "--plan", input=text).stdout
+    done = fine("verify", "-", "-i", "wan0", "--plan", "--frames", "9", input=text)
+    assert "not met: line 6: -A INPUT -p tcp -m tcp --dport 7 -j DROP\n" in done.stdout
+    assert "why: xdptables explain - -i wan0 --rule 6\n" in done.stdout
+
+
+def test_a_rule_behind_one_that_counts_is_met() -> None:
+    """Whatever the limit answers, some frame fits it; so with one behind a state that is not known."""
+    counting = "-A INPUT -m limit --limit 1/s -j ACCEPT\n"
+    ways = (("INVALID", "DROP"), ("ESTABLISHED", "ACCEPT"))
+    state = "".join(f"-A INPUT -m conntrack --ctstate {s} -j {end}\n" for s, end in ways)
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n{counting}{state}-A INPUT -p tcp -j DROP\nCOMMIT\n"
+    assert ", and 4 of 4 rules\n" in fine("verify", "-", "-i", "eth0", "--plan", input=text).stdout
 
 
 @as_root

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xdptables.explain.example import Example, find, subtract
+from xdptables.explain.example import Example, find
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST
 from xdptables.intervals import IntervalSet
@@ -15,6 +15,7 @@ from xdptables.pipeline import compile_rules
 from xdptables.rules.reader import read_rulesets
 from xdptables.source import Source, UserError
 from xdptables.verify.place import settle
+from xdptables.verify.reach import subtract
 
 HOST, PLACE = settle(PLAIN_HOST, "eth0")
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -47,6 +48,32 @@ SHADOWS = """*filter
 -A INPUT -p udp -j LOG
 COMMIT
 """
+
+
+NO_WAY_BACK = """*filter
+:INPUT DROP [0:0]
+:end - [0:0]
+:inner - [0:0]
+:back - [0:0]
+-A INPUT -p udp -j back
+-A INPUT -i eth0 -p tcp -j end
+-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A INPUT -p udp -m udp --dport 53 -j ACCEPT
+-A end -s 10.0.0.0/8 -j LOG
+-A end -j inner
+-A inner -s 10.0.0.0/8 -j ACCEPT
+-A inner -j DROP
+-A back -s 10.0.0.0/8 -j RETURN
+-A back -j DROP
+COMMIT
+"""
+
+
+def test_a_chain_that_nothing_comes_back_from() -> None:
+    hidden = example(NO_WAY_BACK, 8)
+    assert hidden.proven and [r.line for r in hidden.shadows] == [12, 13]
+    back = example(NO_WAY_BACK, 9)
+    assert back.explained is not None and back.explained.text.startswith("udp 10.")
 
 
 @pytest.mark.parametrize(
@@ -113,3 +140,18 @@ def test_subtraction_leaves_what_is_outside() -> None:
     assert subtract(whole, (Cube(),), Family.IPV4) == ()
     many = tuple(cube(dport=(2 * n, 2 * n), sport=(2 * n, 2 * n)) for n in range(500))
     assert subtract((Cube(),), many, Family.IPV4) is None
+
+
+def test_what_is_changed_on_the_way_proves_nothing() -> None:
+    """A host without marks; yet a rule before sets one."""
+    text = (
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -j MARK --set-xmark 0x1/0xffffffff\n"
+        "-A PREROUTING -m mark --mark 0x1 -j DROP\nCOMMIT\n"
+    )
+    assert example(text, 4).explained is not None
+    assert example(text.replace("-j MARK --set-xmark 0x1/0xffffffff", "-j ACCEPT"), 4).proven
+
+
+def test_a_rule_of_another_interface() -> None:
+    found = example("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i wan+ -j DROP\nCOMMIT\n", 3)
+    assert found.proven and found.why == "what comes in at eth0 does not match its -i"
