@@ -27,8 +27,8 @@ from ..reference.answers import Answer
 from ..reference.connection import State
 from ..reference.interpret import HOOKS
 from ..report.text import escape
-from ..rules.model import Rule, Ruleset, Table
-from ..source import UserError
+from ..rules.model import Chain, Match, Rule, Ruleset, Table, Target
+from ..source import Span, UserError
 from ..verify.boundaries import boundary_specs
 from ..verify.build import Spec, build
 from ..verify.coverage import of_another_interface
@@ -62,7 +62,7 @@ class Example:
 def find(
     rulesets: Sequence[Ruleset], host: HostFacts, compiled: Compiled, line: int, place: Place
 ) -> Example:
-    """Raises UserError where the line holds no rule."""
+    """Raises UserError where the line holds no rule, nor the policy of a chain."""
     ruleset, table, rule = _rule_at(rulesets, line)
     if not _on_path(table, rule):
         return Example(rule, why=f"no packet for this host crosses {table.name} {rule.chain}")
@@ -117,9 +117,18 @@ def _rule_at(rulesets: Sequence[Ruleset], line: int) -> tuple[Ruleset, Table, Ru
                 if rule.line == line:
                     return ruleset, table, rule
                 near.append(rule.line)
+            for chain in table.chains:
+                if chain.policy is not None and chain.span is not None and chain.span.line == line:
+                    return ruleset, table, _policy_rule(table, chain, chain.span)
     closest = sorted(near, key=lambda n: abs(n - line))[:1]
     hint = f"the closest rule is in line {closest[0]}" if closest else "there are no rules"
     raise UserError(f"line {line} holds no rule", hint)
+
+
+def _policy_rule(table: Table, chain: Chain, span: Span) -> Rule:
+    """A base chain's policy, as a rule behind all others."""
+    target = Target(chain.policy or "ACCEPT")
+    return Rule(table.name, chain.name, len(chain.rules) + 1, (Match("ip"),), target, span=span)
 
 
 def _on_path(table: Table, rule: Rule) -> bool:
@@ -166,7 +175,9 @@ def _met(explained: Explained, rule: Rule) -> str:
     if path is None:
         return ""
     for step in path.steps:
-        if step.rule is not rule or step.answer is Answer.NO:
+        # A step without a rule is a policy.
+        same = step.rule is None and (step.table, step.chain) == (rule.table, rule.chain)
+        if not (step.rule is rule or (same and rule.text.startswith(":"))) or step.answer is Answer.NO:
             continue
         return "surely" if step.certain else "maybe"
     return ""

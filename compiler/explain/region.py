@@ -23,7 +23,11 @@ class Reach:
         self.conditions: dict[int, Condition] = {}  # by id: hashing a rule takes longer
 
     def of(self, rule: Rule) -> Region:
-        return intersect(self._before(rule, frozenset()), self._condition(rule).may)
+        mine = self._condition(rule).may
+        region = intersect(self._before(rule, frozenset()), mine)
+        # What was taken on the way here may be of no concern to this rule.
+        self.took = {r: None for r in self.took if intersect(self._condition(r).yes, mine)}
+        return region
 
     def _condition(self, rule: Rule) -> Condition:
         known = self.conditions.get(id(rule))

@@ -74,6 +74,15 @@ def test_a_chain_that_nothing_comes_back_from() -> None:
     assert hidden.proven and [r.line for r in hidden.shadows] == [12, 13]
     back = example(NO_WAY_BACK, 9)
     assert back.explained is not None and back.explained.text.startswith("udp 10.")
+    within = example(NO_WAY_BACK, 13)
+    assert within.explained is not None and not within.explained.text.startswith("tcp 10.")
+
+
+def test_only_rules_that_take_its_own_packets_are_named() -> None:
+    accepts = "".join(f"-A INPUT -s 10.{n}.0.0/16 -j ACCEPT\n" for n in range(5))
+    rules = f"{accepts}-A INPUT -j c\n-A c -s 10.3.1.0/24 -j DROP\n"
+    text = f"*filter\n:INPUT DROP [0:0]\n:c - [0:0]\n{rules}COMMIT\n"
+    assert [r.line for r in example(text, 10).shadows] == [7]
 
 
 @pytest.mark.parametrize(
@@ -120,8 +129,9 @@ def test_each_rule_of_the_examples_has_a_packet(name: str) -> None:
 
 
 def test_a_line_without_a_rule() -> None:
-    with pytest.raises(UserError, match="line 2 holds no rule"):
-        example(SHADOWS, 2)
+    for line in (1, 3):
+        with pytest.raises(UserError, match=f"line {line} holds no rule"):
+            example(SHADOWS, line)
 
 
 def test_subtraction_leaves_what_is_outside() -> None:
@@ -155,3 +165,12 @@ def test_what_is_changed_on_the_way_proves_nothing() -> None:
 def test_a_rule_of_another_interface() -> None:
     found = example("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i wan+ -j DROP\nCOMMIT\n", 3)
     assert found.proven and found.why == "what comes in at eth0 does not match its -i"
+
+
+def test_a_policy_has_packets_like_a_rule() -> None:
+    text = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p udp -j ACCEPT\n{}COMMIT\n"
+    found = example(text.format(""), 2)
+    assert found.explained is not None and found.explained.text.startswith("tcp ")
+    assert found.rule.text == ":INPUT DROP [0:0]"
+    hidden = example(text.format("-A INPUT -j DROP\n"), 2)
+    assert hidden.proven and 4 in [r.line for r in hidden.shadows]
