@@ -87,6 +87,7 @@ class Prepared:
 
 def prepare(request: Request, progress: Progress = silent, advise: bool = False) -> Prepared:
     """Observe the host, read the rules, compile. Raises UserError or InputError."""
+    given = _given(request, progress)
     progress("observing the host", 0, 0)
     read = KeptByGeneration()
     with in_netns(request.netns):
@@ -95,10 +96,9 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
         live_digest = in_force(dumps)
         host = observe(request.ifname, dumps, read, seen_as=request.port_of)
     live = _rulesets(dumps, progress)
-    if request.rules is None:
+    if given is None:
         rulesets, extra = live, NO_FINDINGS
     else:
-        given = read_rulesets(request.rules, request.family, progress=progress)
         rulesets, extra = _completed(given, live), _not_live(given, live)
     found = (*findings(host), *extra, *_merging(request, host, rulesets))
     kept, lifted, idle = lift(found, request.disregard)
@@ -107,6 +107,17 @@ def prepare(request: Request, progress: Progress = silent, advise: bool = False)
     stops = tuple(f for f in kept if f.scope is Scope.STOPS)
     judged = without(seen, (*lifted, *stopping(seen)))
     return Prepared(request, host, judged, rulesets, compiled, stops, idle, live_digest, read)
+
+
+def _given(request: Request, progress: Progress) -> tuple[Ruleset, ...] | None:
+    """A file without rules would mean the live ones, whatever was wrong with it."""
+    if request.rules is None:
+        return None
+    given = read_rulesets(request.rules, request.family, progress=progress)
+    if not any(ruleset.tables for ruleset in given):
+        hint = "iptables-save prints them, as root; without a file the live ones are loaded"
+        raise UserError(f"{request.rules.name} holds no rules", hint)
+    return given
 
 
 def load_what_fits(

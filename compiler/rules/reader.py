@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from ..fields import Family
 from ..matches.spec import MatchSpec, TargetSpec
@@ -71,14 +72,15 @@ def read(
 def _nameless(table: Table) -> Iterator[Diagnostic]:
     """Targets that are neither chains nor known: an extension's, or a name mistyped. Each once."""
     seen: set[str] = set()
+    names = {name.upper(): name for name in (*TARGETS, *(chain.name for chain in table.chains))}
     for rule in table.rules():
         target = rule.target
         if target is None or target.known or target.name in seen or target.option(UNSUPPORTED):
             continue
         seen.add(target.name)
-        upper = target.name.upper()
-        capitals = target.name != upper and (upper in TARGETS or upper in ("ACCEPT", "DROP"))
-        hint = f"say {upper}" if capitals else "what it might do is left to netfilter"
+        hint = "what it might do is left to netfilter"
+        if meant := get_close_matches(target.name.upper(), names, 1):
+            hint = f"did you mean {names[meant[0]]}?"
         message = f"{target.name} is no chain of the table {table.name}, and no target that is known here"
         yield Diagnostic(target.span or rule.span, message, hint, "warning")
 

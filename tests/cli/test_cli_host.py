@@ -132,3 +132,10 @@ def test_the_demo_notices_when_it_is_not_so() -> None:
     assert done.returncode == 1, done.stdout + done.stderr
     assert "WRONG" in done.stdout
     assert not left_behind(done.stdout)
+
+
+@pytest.mark.kernel
+def test_a_file_without_rules_is_not_loaded() -> None:
+    done = xdptables("load", "lo", "-", input="# nothing here\n")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("xdptables: <stdin> holds no rules\n    hint: iptables-save prints them")

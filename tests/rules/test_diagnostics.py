@@ -117,16 +117,20 @@ def test_what_to_do(text: str, family: Family | None, hint: str) -> None:
 
 
 def test_a_target_that_nothing_has_is_told_once() -> None:
-    rules = ("-j drop", "-s 1.1.1.1 -j drop", "-j wbe", "-j web")
+    rules = ("-j drop", "-s 1.1.1.1 -j drop", "-j wbe", "-j web", "-j ROUTE")
     text = "*filter\n:web - [0:0]\n" + "".join(f"-A INPUT {rule}\n" for rule in rules)
     told = [d.render() for d in read(Source("rules", f"{text}COMMIT\n")).warnings]
     assert told == [
         "rules:3:10: warning: drop is no chain of the table filter, and no target that is known here\n"
         "    -A INPUT -j drop\n"
         "             ^~~~~~~\n"
-        "    hint: say DROP",
+        "    hint: did you mean DROP?",
         "rules:5:10: warning: wbe is no chain of the table filter, and no target that is known here\n"
         "    -A INPUT -j wbe\n"
         "             ^~~~~~\n"
+        "    hint: did you mean web?",
+        "rules:7:10: warning: ROUTE is no chain of the table filter, and no target that is known here\n"
+        "    -A INPUT -j ROUTE\n"
+        "             ^~~~~~~~\n"
         "    hint: what it might do is left to netfilter",
     ]
