@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-_LONGEST = 300  # characters of a line that a message shows
+LONGEST = 300  # characters of a line that a message shows
 _MOST_SHOWN = 100  # errors of one file
 
 
@@ -61,16 +61,16 @@ class Diagnostic:
     hint: str = ""
     severity: str = "error"
 
-    def render(self) -> str:
-        """file:line:column, the message, the line with a caret below it, and the hint. Of a long line, what
-        stands around the place."""
+    def render(self, longest: int = LONGEST) -> str:
+        """file:line:column, the message, the line with a caret below it, and the hint. Of a line of more than
+        `longest` characters, what stands around the place."""
         head = f"{self.span}: {self.severity}: {self.message}"
         line, column = self.span.source.line(self.span.line), self.span.column
         before, after = "", ""
-        if len(line) > _LONGEST:
-            start = max(min(column - 1 - _LONGEST // 4, len(line) - _LONGEST), 0)
-            before, after = "..." if start else "", "..." if start + _LONGEST < len(line) else ""
-            line, column = line[start : start + _LONGEST], column - start
+        if len(line) > longest:
+            start = max(min(column - 1 - longest // 4, len(line) - longest), 0)
+            before, after = "..." if start else "", "..." if start + longest < len(line) else ""
+            line, column = line[start : start + longest], column - start
         # Tabs stay tabs in the margin, so that the caret stands below its column.
         margin = " " * len(before) + "".join("\t" if c == "\t" else " " for c in line[: column - 1])
         width = min(self.span.end_column - self.span.column, max(len(line) - column + 1, 1))
@@ -86,10 +86,13 @@ class InputError(Exception):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.span.line, d.span.column)))
-        shown = [d.render() for d in self.diagnostics[:_MOST_SHOWN]]
+        super().__init__(self.render())
+
+    def render(self, longest: int = LONGEST) -> str:
+        shown = [d.render(longest) for d in self.diagnostics[:_MOST_SHOWN]]
         if len(self.diagnostics) > _MOST_SHOWN:
             shown.append(f"and {len(self.diagnostics) - _MOST_SHOWN} more like these")
-        super().__init__("\n".join(shown))
+        return "\n".join(shown)
 
 
 class UserError(Exception):

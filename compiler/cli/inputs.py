@@ -9,12 +9,13 @@ import click
 
 from ..rules.reader import Reading
 from ..source import Source, UserError, printable
+from .output import excerpt
 
 
 def tell_of(reading: Reading, name: str) -> None:
     """What a reader should know of the rules, on standard error."""
     for warning in reading.warnings:
-        click.echo(printable(warning.render()), err=True)
+        click.echo(printable(warning.render(excerpt())), err=True)
     if not any(r.tables for r in reading.rulesets):
         click.echo(printable(f"note: {name} holds no rules; iptables-save prints them, as root"), err=True)
 

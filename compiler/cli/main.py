@@ -12,6 +12,7 @@ from .. import __version__
 from ..collector import no_collection
 from ..kernel.errors import KernelError
 from ..source import InputError, UserError, printable
+from .output import excerpt
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 #: The module of each command, imported when it is asked for: all together take longer than most commands.
@@ -56,7 +57,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     except (InputError, UserError, KernelError) as e:
-        text = str(e) if isinstance(e, InputError) else f"xdptables: {e}"
+        text = e.render(excerpt()) if isinstance(e, InputError) else f"xdptables: {e}"
         click.echo(printable(text), err=True)
         sys.exit(1)
     except OSError as e:  # a full disk, a file that can't be written

@@ -1,11 +1,21 @@
-"""JSON on standard output."""
+"""JSON on standard output, and how wide a terminal is for what goes to standard error."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from typing import Any
+
+from ..source import LONGEST
+
+
+def excerpt() -> int:
+    """Characters of a line that a message shows: on a terminal so few that the caret is in place."""
+    if not sys.stderr.isatty():
+        return LONGEST
+    return max(shutil.get_terminal_size().columns - len("    ......"), 20)
 
 
 def print_json(data: Any, err: bool = False) -> None:
