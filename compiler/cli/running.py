@@ -163,7 +163,8 @@ def status_command(interface: str | None, netns: str, as_json: bool) -> None:
         return
     if not found:
         raise UserError(
-            f"nothing is loaded{f' on {interface}' if interface else ''}", "xdptables load INTERFACE"
+            f"nothing is loaded{f' on {interface}' if interface else ''}",
+            f"xdptables load {interface or 'INTERFACE'}; if it came off by itself, syslog says why",
         )
     for data in found:
         _show_status(data)
