@@ -105,6 +105,10 @@ def _wire(
     rulesets: tuple[Ruleset, ...], host: HostFacts, sets: str, making: Making, limit: int, seed: int,
     progress: Progress,
 ) -> Wire:  # fmt: skip
+    if host.interface.name == "lo":
+        raise UserError(
+            "--kernel sends frames from outside, and none comes in at lo", "name another one by -i"
+        )
     _, place = settle(host)
     with benches(rulesets, place, host.interface.name, sets) as pair:
         compiled = compiled_for(pair[0], rulesets, host, making.budgets, making.engine)

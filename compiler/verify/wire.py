@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,14 +65,27 @@ def benches(
                 bench.pair.run(bench.pair.server, ["ipset", "restore"], input=sets)
             for ruleset in rulesets:
                 variant = Variant.LEGACY if ruleset.variant is Variant.LEGACY else Variant.NFT
+                text = print_ruleset(ruleset)
                 try:
-                    bench.load(print_ruleset(ruleset), variant, ruleset.family)
+                    bench.load(text, variant, ruleset.family)
                 except KernelError as e:
                     raise UserError(
-                        f"netfilter does not take the {ruleset.family.value} rules in a namespace:\n{e}",
+                        f"netfilter does not take the {ruleset.family.value} rules: {_refusal(str(e), text)}",
                         "sets are given by --ipset; else verify without --kernel",
                     ) from e
         yield bare, programmed
+
+
+def _refusal(said: str, text: str) -> str:
+    """What iptables-restore says, with the line that it means: it counts those that it was given, not the
+    user's."""
+    words = [line.strip() for line in said.splitlines()[1:] if line.strip()]
+    number = re.search(r"line:? ([0-9]+)", said)
+    lines = text.splitlines()
+    if not words or number is None or int(number[1]) > len(lines):
+        return f"\n{said}"
+    why = words[0].partition("): ")[2] or words[0]
+    return f"{why}\n    {lines[int(number[1]) - 1]}"
 
 
 def on_the_wire(

@@ -111,7 +111,12 @@ def test_real_netfilter_agrees(tmp_path: Path) -> None:
 def test_rules_that_netfilter_refuses() -> None:
     text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m set --match-set none src -j DROP\nCOMMIT\n"
     done = xdptables("verify", "-", "--kernel", input=text)
-    assert done.returncode == 1 and "netfilter does not take the ipv4 rules" in done.stderr
+    assert done.returncode == 1 and done.stderr.startswith(
+        "xdptables: netfilter does not take the ipv4 rules: Set none doesn't exist.\n"
+        "    -A INPUT -m set --match-set none src -j DROP\n"
+    )
+    done = xdptables("verify", EXAMPLES / "blocklist.rules", "-i", "lo", "--kernel", "--frames", "9")
+    assert done.returncode == 1 and "none comes in at lo\n    hint: name another" in done.stderr
 
 
 @as_root
