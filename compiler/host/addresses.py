@@ -15,8 +15,9 @@ _GETROUTE, _GETRULE = 26, 34
 _ANY, _LOCAL, _BROADCAST, _ANYCAST, _MULTICAST = 0, 2, 3, 4, 5
 _DST, _OIF, _TABLE = 1, 4, 15
 _DEAD_OR_DOWN = 1 | 16  # RTNH_F_DEAD, RTNH_F_LINKDOWN
-_PRIORITY, _FRA_TABLE, _TO_TABLE = 6, 15, 1
-_PLAIN_RULE = frozenset((_PRIORITY, 14, _FRA_TABLE, 21))  # ... the prefix length to suppress, who made it
+_PRIORITY, _SUPPRESS_LENGTH, _FRA_TABLE, _TO_TABLE = 6, 14, 15, 1
+_PLAIN_RULE = frozenset((_PRIORITY, _SUPPRESS_LENGTH, _FRA_TABLE, 21))  # ... who made it
+_NONE = 0xFFFFFFFF
 _LOCAL_TABLE = 255
 _LINK_LOCAL = ipaddress.ip_network("fe80::/10")
 _FWMARK, _FWMASK, _DSCP, _DSCP_MASK = 10, 16, 26, 30
@@ -47,7 +48,8 @@ class _Route:
     kind: int
     table: int
     ifindex: int
-    plain: bool  # for every tos, and alive
+    whole: bool  # for every tos and every source
+    plain: bool  # ... and alive
 
 
 def addresses(ifindex: int) -> Addresses:
@@ -65,9 +67,9 @@ def addresses(ifindex: int) -> Addresses:
 
 
 def _local(routes: list[_Route], *kinds: int) -> tuple[str, ...]:
-    """Other tables than "local" are for some packets only (ip rules, VRFs); what they say may be owed an
-    ICMP error."""
-    return _sorted({r.prefix for r in routes if r.kind in kinds and r.table == _LOCAL_TABLE})
+    """Other tables than "local" are for some packets only (ip rules, VRFs), and so are routes for a tos or a
+    source; all others may be owed an ICMP error."""
+    return _sorted({r.prefix for r in routes if r.kind in kinds and r.table == _LOCAL_TABLE and r.whole})
 
 
 def _unclear(family: int, routes: list[_Route]) -> tuple[str, ...]:
@@ -101,7 +103,7 @@ def _routes(family: int, kind: int, table: int = 0) -> list[_Route]:
         raise
     found = []
     for answer in answers:
-        length, tos, answered_kind, flags = answer[1], answer[3], answer[7], netlink.u32(answer[8:12])
+        length, answered_kind, flags = answer[1], answer[7], netlink.u32(answer[8:12])
         if answer[0] != family or kind not in (_ANY, answered_kind):
             continue
         attributes = netlink.attribute_map(answer, 12)
@@ -110,8 +112,10 @@ def _routes(family: int, kind: int, table: int = 0) -> list[_Route]:
             continue
         size = 4 if family == socket.AF_INET else 16
         prefix = ipaddress.ip_network((attributes.get(_DST, bytes(size)), length))
-        plain = not tos and not flags & _DEAD_OR_DOWN
-        found.append(_Route(str(prefix), answered_kind, of_table, netlink.u32(attributes.get(_OIF)), plain))
+        whole = not answer[2] and not answer[3]  # the length of its source prefix, tos
+        plain = whole and not flags & _DEAD_OR_DOWN
+        oif = netlink.u32(attributes.get(_OIF))
+        found.append(_Route(str(prefix), answered_kind, of_table, oif, whole, plain))
     return found
 
 
@@ -145,4 +149,5 @@ def _rules(family: int) -> tuple[bool, bool, bool]:
 def _asks_local(rule: bytes, a: dict[int, bytes]) -> bool:
     """ "from all lookup local", and nothing else: no prefix, tos, flag or further attribute."""
     plain = not any(rule[1:4]) and not netlink.u32(rule[8:12]) and rule[7] == _TO_TABLE
+    plain &= netlink.u32(a.get(_SUPPRESS_LENGTH), _NONE) == _NONE
     return plain and netlink.u32(a.get(_FRA_TABLE)) == _LOCAL_TABLE and set(a) <= _PLAIN_RULE

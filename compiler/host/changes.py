@@ -42,7 +42,6 @@ _IN_MAPS = frozenset(
 # What only the matches of some rules are compiled from (MatchSpec.facts), or some budgets.
 _OF_SOME = frozenset(
     [
-        "ipsec",
         "icmp_ratelimit4",
         "icmp_limited4",
         "icmp_ratelimit6",

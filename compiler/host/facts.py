@@ -76,6 +76,9 @@ class InterfaceFacts:
     # The master by whose name `-i` sees its packets: what is above the interface then holds for both.
     seen_as: str = ""
     ethernet: bool = True
+    # Its master is a bridge, and the kernel has iptables' elder brother for those, whose rules are not read.
+    ebtables_legacy: bool = False
+    odd_broadcast: bool = False  # its link-layer broadcast address is not ff:ff:ff:ff:ff:ff
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,9 @@ class HostFacts:
     fwmark_rules6: bool = False
     tos_rules4: bool = False
     tos_rules6: bool = False
-    ipsec: bool = False  # IPsec states or policies: what they decrypt passes a generic program as well
+    # IPsec states or policies: what they decrypt passes a generic program as well, and GRO may take it first.
+    ipsec: bool = False
+    esp_ports: tuple[int, ...] = ()  # of UDP, in which its states hide their ESP
     log_martians: bool = False
     conntrack_log_invalid: bool = False
     conntrack_entries: bool = False  # the table of this namespace holds entries

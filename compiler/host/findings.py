@@ -78,6 +78,17 @@ def _uppers(host: HostFacts) -> Iterator[Finding]:
         )
 
 
+def _ebtables(host: HostFacts) -> Iterator[Finding]:
+    """A frame may be logged, sent to another MAC, or (broute) handed up by the port's own name."""
+    if host.interface.ebtables_legacy:
+        yield Finding(
+            "ebtables-legacy",
+            Scope.NO_DROPS,
+            f"legacy ebtables may see packets first on {host.interface.seen_as}",
+            "rmmod ebtable_broute ebtable_nat ebtable_filter",
+        )
+
+
 def _mac_children(host: HostFacts) -> Iterator[Finding]:
     """ipvlan shares the MAC, passthru and source modes take frames by other means than the child's MAC,
     MACsec takes what it decrypts: these decline. Other macvlans get only broadcast and multicast."""
@@ -260,6 +271,22 @@ def _tos_rules(host: HostFacts) -> Iterator[Finding]:
             )
 
 
+def _rules_first(host: HostFacts) -> Iterator[Finding]:
+    """bpf_fib_lookup knows the port alone, rules with iif the master."""
+    if not host.interface.seen_as:
+        return
+    for family, local_first in ((Family.IPV4, host.local_first4), (Family.IPV6, host.local_first6)):
+        if not local_first:
+            yield Finding(
+                f"rules-first:{family}",
+                Scope.NO_INPUT_DROPS,
+                f"{family.value} routing rules come before the local routes, and may ask for "
+                f"{host.interface.seen_as}, which XDP can't say",
+                "let the rule for the table local be the first again",
+                family,
+            )
+
+
 def _gro(host: HostFacts) -> Iterator[Finding]:
     """Merges segments between XDP and netfilter; which rules that touches, the rules tell."""
     if host.interface.gro is not False:
@@ -276,6 +303,7 @@ CHECKS: tuple[Check, ...] = (
     _not_ethernet,
     _foreign_xdp,
     _uppers,
+    _ebtables,
     _mac_children,
     _unscanned,
     _vlan_offload,
@@ -291,5 +319,6 @@ CHECKS: tuple[Check, ...] = (
     _log_martians,
     _fwmark_rules,
     _tos_rules,
+    _rules_first,
     _gro,
 )

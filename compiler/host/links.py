@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from . import netlink
 
 _GETLINK = 18
-_ADDRESS, _IFNAME, _LINK, _MASTER, _LINKINFO, _NETNSID, _XDP, _PROP_LIST, _ALT_IFNAME = (
-    *(1, 3, 5, 10, 18, 37, 43, 52, 53),
+_ADDRESS, _BROADCAST, _IFNAME, _LINK, _MASTER, _LINKINFO, _NETNSID, _XDP, _PROP_LIST, _ALT_IFNAME = (
+    *(1, 2, 3, 5, 10, 18, 37, 43, 52, 53),
 )
+_ALL_ONES = b"\xff" * 6
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND = 1, 2, 4
 _ARPHRD_ETHER = 1
 _MACVLAN_MODE = 1
@@ -67,6 +68,7 @@ class Link:
     altnames: tuple[str, ...] = ()
     vlan_filtering: bool = False  # a bridge that tags what comes in by its ports' VLANs
     ethernet: bool = True  # ARPHRD_ETHER; loopback, tun, WireGuard and the like are none
+    odd_broadcast: bool = False  # another link-layer broadcast address than ff:ff:ff:ff:ff:ff
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ def _link(body: bytes) -> Link:
         altnames=tuple(netlink.text(v) for k, v in names if k == _ALT_IFNAME),
         vlan_filtering=kind == "bridge" and data.get(_BR_VLAN_FILTERING, b"\0") != b"\0",
         ethernet=struct.unpack_from("=H", body, 2)[0] == _ARPHRD_ETHER,
+        odd_broadcast=a.get(_BROADCAST, _ALL_ONES) != _ALL_ONES,
     )
 
 

@@ -17,6 +17,9 @@ def is_named(upper: str, interface: InterfaceFacts) -> bool:
 
 
 def as_master(interface: InterfaceFacts) -> InterfaceFacts:
-    """As netfilter sees what comes in there: packets of the named master, which is no one's part."""
+    """As netfilter sees what comes in there: packets of the named master, which is no one's part. They are
+    of its kind: a bridge may mark them, and they remember the port (physdev)."""
     uppers = tuple(u for u in interface.uppers if not is_named(u, interface))
-    return dataclasses.replace(interface, name=interface.seen_as, uppers=uppers)
+    named = next((u for u in interface.uppers if is_named(u, interface)), "")
+    kind = named.partition(":")[0] or interface.kind
+    return dataclasses.replace(interface, name=interface.seen_as, kind=kind, uppers=uppers)

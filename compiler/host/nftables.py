@@ -137,7 +137,7 @@ def classify(family: str, name: str, table: _Table, devices: list[nft_objects.De
         outbound = outbound or (reads and base["hook"] in _OUTBOUND)
         prerouting = prerouting or (reads and base["hook"] == "prerouting")
         bad = next(filter(None, (_why_not(table, s) for s in statements)), "")
-        reach = _reach(base) if bad else ""
+        reach = _reach(family, base) if bad else ""
         if reach:
             why.setdefault(reach, f"chain {base['name']}: {bad}")
     first = next((r for r in ("ingress", "all", "conntrack", "input") if r in why), "")
@@ -152,8 +152,11 @@ def classify(family: str, name: str, table: _Table, devices: list[nft_objects.De
     )
 
 
-def _reach(base: Json) -> str:
-    """Which of iptables' drops come after this chain: all, those after conntrack, those in INPUT, none."""
+def _reach(family: str, base: Json) -> str:
+    """Which of iptables' drops come after this chain: all, those after conntrack, those in INPUT, none.
+    What a bridge hands up has crossed its prerouting and its input before any of them."""
+    if family == "bridge":
+        return "all" if base["hook"] in ("prerouting", "input") else ""
     priority = base.get("prio", _RAW)
     if not isinstance(priority, int):
         priority = _RAW

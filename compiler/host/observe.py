@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from pathlib import Path
 
 from ..kernel.kfuncs import why_no_conntrack_lookup
 from ..source import UserError
@@ -63,9 +64,9 @@ def observe(
     if switches.helper:
         helpers.append("sysctl net.netfilter.nf_conntrack_helper is set")
     try:
-        ipsec = xfrm.in_use()
+        ipsec = xfrm.ipsec()
     except OSError as e:
-        ipsec = True
+        ipsec = xfrm.Ipsec(True)
         unknown.append(f"ipsec: its states cannot be listed: {e.strerror}")
     kept = [d for d in dumps if d.of_consequence]
     return HostFacts(
@@ -92,7 +93,8 @@ def observe(
         fwmark_rules6=rules.fwmark6,
         tos_rules4=rules.tos4,
         tos_rules6=rules.tos6,
-        ipsec=ipsec,
+        ipsec=ipsec.in_use,
+        esp_ports=ipsec.ports,
         log_martians=switches.log_martians,
         conntrack_log_invalid=switches.conntrack_log_invalid,
         conntrack_entries=tracked.entries,
@@ -168,7 +170,9 @@ def _interface(
         mac=ours.mac,
         kind=ours.kind,
         ethernet=ours.ethernet,
+        odd_broadcast=ours.odd_broadcast,
         seen_as=upper.name if upper else "",
+        ebtables_legacy=bool(upper and upper.kind == "bridge" and _has_ebtables()),
         uppers=tuple(uppers),
         vlan_children=tuple(v for t in ties for v in t.vlan_children),
         mac_children=tuple(m for t in ties for m in t.mac_children),
@@ -179,6 +183,11 @@ def _interface(
         xdp=", ".join(map(bpf.program_text, ours.xdp)),
         tc_ingress=tc_ingress,
     )
+
+
+def _has_ebtables() -> bool:
+    """The legacy ones: ebtables-nft makes native tables. A module may hold rules for any namespace."""
+    return any(Path("/sys/module", f"ebtable_{table}").exists() for table in ("broute", "nat", "filter"))
 
 
 def _tc_ingress(link: links.Link, unknown: list[str]) -> tuple[str, ...]:

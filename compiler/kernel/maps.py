@@ -22,6 +22,8 @@ FLAG_BC_FORWARDING = 16
 FLAG_PAUSED = 32
 FLAG_LOCAL_TELLS4 = 64
 FLAG_LOCAL_TELLS6 = 128
+FLAG_RULES_FIRST4 = 256
+FLAG_RULES_FIRST6 = 512
 
 LOCAL = 1
 BROADCAST = 2
@@ -61,6 +63,8 @@ def flags(host: HostFacts) -> int:
         (host.bc_forwarding, FLAG_BC_FORWARDING),
         (host.local_first4 and not host.unclear4, FLAG_LOCAL_TELLS4),
         (host.local_first6 and not host.unclear6, FLAG_LOCAL_TELLS6),
+        (not host.local_first4, FLAG_RULES_FIRST4),
+        (not host.local_first6, FLAG_RULES_FIRST6),
     )
     return sum(bit for is_set, bit in pairs if is_set)
 

@@ -196,6 +196,20 @@ def ttl(match: Match, view: View) -> Condition:
     return result
 
 
+def pkttype(match: Match, view: View) -> Condition:
+    """eth_type_trans compares with the broadcast address that the device has been given."""
+    result = YES
+    for option in match.options:
+        tested = field_test(option, "pkttype", view)
+        groups = view.test("pkttype", IntervalSet.of(1, 2))
+        if view.host.interface.odd_broadcast and option.value in (1, 2):
+            unicast = view.test("pkttype", IntervalSet.of(0)).yes if option.negated else NOTHING
+            why = "the device has another broadcast address"
+            tested = Condition(unicast, (*unicast, *groups.may), (why,))
+        result &= tested
+    return result
+
+
 def tos(match: Match, view: View) -> Condition:
     result = YES
     for option in match.options:

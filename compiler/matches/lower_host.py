@@ -187,5 +187,12 @@ def counts_packets(match: Match, view: View) -> Condition:
     return NO if random else _everything("-m statistic: counts every nth packet")
 
 
+def runs_program(match: Match, view: View) -> Condition:
+    """Classic BPF only reads. A pinned program may write to maps, which others read."""
+    if [o.name for o in match.options] == ["--bytecode"]:
+        return NO
+    return _everything("-m bpf: a pinned program may remember packets")
+
+
 def _everything(why: str) -> Condition:
     return Condition(EVERYTHING, EVERYTHING, (why,))

@@ -54,7 +54,8 @@ class MatchSpec:
 
     `families`: where it exists. `protocols`: it only makes sense under such a `-p` (kernel: xt_check_match).
     `trace`: match, view -> where testing it leaves a trace, of a match that does so at times.
-    `facts`: fields of HostFacts that the answer is compiled from.
+    `facts`: fields of HostFacts that the answer is compiled from. `changes`: what testing it may change in
+    the packet, which later matches then see as maybe.
     `lower`: match, view -> Condition; None with fields on the options means: the conjunction of the
     options' sets; None without means maybe, for `maybe_because`.
     """
@@ -66,6 +67,7 @@ class MatchSpec:
     effect: Effect = Effect.NONE
     reads_conntrack: bool = False
     facts: frozenset[str] = frozenset()
+    changes: frozenset[str] = frozenset()
     trace: Callable[[Match, View], Condition] | None = None
     lower: Callable[[Match, View], Condition] | None = None
     maybe_because: str = ""

@@ -51,6 +51,8 @@ def remembers(match: Match, sight: Sight) -> bool:
     if match.name == "statistic":
         mode = match.option("--mode")
         return mode is None or first_word(mode) != "random"
+    if match.name == "bpf":  # classic bytecode has no maps
+        return any(o.name != "--bytecode" for o in match.options)
     return match.name in REMEMBERS
 
 
@@ -180,6 +182,8 @@ def _length(match: Match, sight: Sight) -> Answer:
 
 def _pkttype(match: Match, sight: Sight) -> Answer:
     if not sight.reads("pkttype"):
+        return MAYBE
+    if sight.host.interface.odd_broadcast and sight.packet.pkttype:
         return MAYBE
     return every(match, lambda o: equal(o, sight.packet.pkttype))
 

@@ -47,7 +47,7 @@ def look_around(rulesets: Sequence[Ruleset], host: HostFacts, family: Family) ->
         _after_conntrack(rulesets, host) if conntrack else "",
         _input(host, family),
         _flow(rulesets, host) if conntrack else "",
-        _BOTH_WAYS if _state_in_prerouting(rulesets, host, family) else "",
+        _BOTH_WAYS if _state_in_prerouting(rulesets, host, family) else _nat(rulesets, host),
         NAT_IN_USE if host.nat_entries or any(r.table("nat") for r in rulesets) else "",
         sets.filled(rulesets),
     )
@@ -62,6 +62,9 @@ def _nothing(host: HostFacts, family: Family) -> str:
         return "a VLAN tag may travel beside the frame"
     if host.bpf_netfilter:
         return "a BPF netfilter program is attached"
+    bridge = [t for t in host.native_tables if t.family == "bridge" and not t.harmless]
+    if bridge and host.interface.seen_as:
+        return f"native table {bridge[0].name} of the bridge comes first"
     return _native_in_the_way(host, family, "ingress", "prerouting")
 
 
@@ -97,6 +100,14 @@ def _native_in_the_way(host: HostFacts, family: Family, *hooks: str) -> str:
         if here and not table.harmless:
             return f"native table {table.name} comes first"
     return ""
+
+
+def _nat(rulesets: Sequence[Ruleset], host: HostFacts) -> str:
+    """Its rules see the first packet of a flow, and what that is hangs on the flow's state."""
+    tables = [t for r in rulesets for t in r.tables if t.name == "nat"]
+    rules = any(c.rules or c.policy not in ("ACCEPT", None) for t in tables for c in t.chains)
+    translated = host.nat_entries or any(t.has_nat for t in host.native_tables)
+    return NAT_IN_USE if rules or translated else ""
 
 
 def _uses_conntrack(ruleset: Ruleset) -> bool:

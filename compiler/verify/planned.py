@@ -239,11 +239,16 @@ class PlanSubject:
                 return not self.host.mc_forwarding4
             address = ipaddress.IPv4Address(dst)
             if any(address in n for n in self.broadcast4):
-                return not self.host.bc_forwarding
-            return any(address in n for n in self.local[4])
+                return not self.host.bc_forwarding and not self._unlike_routed(parsed)
+            return any(address in n for n in self.local[4]) and not self._unlike_routed(parsed)
         if dst >> 120 == 0xFF:
             return not self.host.mc_forwarding6
-        return any(ipaddress.IPv6Address(dst) in n for n in self.local[6])
+        here = any(ipaddress.IPv6Address(dst) in n for n in self.local[6])
+        return here and not self._unlike_routed(parsed)
+
+    def _unlike_routed(self, parsed: Parsed) -> bool:
+        first = self.host.local_first4 if parsed.family is Family.IPV4 else self.host.local_first6
+        return not first and (parsed.fragment or parsed.fields["proto"] in (50, 51))
 
 
 def kinds(parsed: Parsed) -> tuple[Kind | None, Kind]:
