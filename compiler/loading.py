@@ -288,7 +288,7 @@ def _content(table: Table | None) -> object:
 
 
 def _merges(host: HostFacts, rulesets: tuple[Ruleset, ...]) -> bool:
-    return host.interface.gro is not False and any(reads_merged_fields(r) for r in rulesets)
+    return host.interface.gro is not False and (host.ipsec or any(reads_merged_fields(r) for r in rulesets))
 
 
 def _merging(request: Request, host: HostFacts, rulesets: tuple[Ruleset, ...]) -> tuple[Finding, ...]:
@@ -296,4 +296,6 @@ def _merging(request: Request, host: HostFacts, rulesets: tuple[Ruleset, ...]) -
     if request.mode != "generic" or not _merges(host, rulesets):
         return ()
     text = "a generic program stops GRO, and rules read what it changes (length, FIN, PSH)"
+    if host.ipsec:
+        text = "a generic program stops GRO, which may decrypt IPsec before any rule sees it"
     return (Finding("gro-rules", Scope.STOPS, text, "--mode native, or switch GRO off for good"),)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from ..fields import Family
 from ..host.facts import HostFacts
 from ..host.finding import Finding, Scope
+from ..matches.condition import Region
 from ..matches.lower_set import changing_sets
 from ..matches.table import MATCHES, TARGETS
 from ..matches.view import FIN_PSH, Kind, View
 from ..rules.model import Chain, Rule, Ruleset
+from .early import taken_early
 
 #: nf_ip_hook_priorities; nat is crossed by the first packet of a flow only.
 PATH = (
@@ -23,6 +25,9 @@ PATH = (
 )
 OUTBOUND = frozenset({"OUTPUT", "FORWARD", "POSTROUTING"})
 _BOTH_WAYS = "PREROUTING reads connection state, and a forwarded flow crosses it both ways"
+_TRANSLATES = (
+    "NAT is in use: when its rules see a flow again hangs on what a dropped packet does to its state"
+)
 _NAT_FIRST = "only the first packet of a flow crosses nat, and XDP does not know which is"
 
 
@@ -36,6 +41,7 @@ class Stop:
     input: bool
     after_conntrack: bool
     no_drops: str = ""  # why a drop here decides nothing
+    taken: Region = ()  # packets that never get here, whatever the rules say
 
 
 def rule_uses_conntrack(rule: Rule) -> bool:
@@ -103,10 +109,12 @@ def hook_path(
     here = [f for f in kept if f.concerns(kind.family)]
     # What a drop would change in a flow does not concern a packet that belongs to none.
     in_flow = tracked and not kind.no_entry
+    # Another port may have brought the packet ahead of this one, whose program has left no stamp here.
+    spread = bool(host.interface.seen_as) and host.interface.kind in ("bond", "team")
     after = _expects(rulesets) if tracked else ""
     after = after or (_outbound(rulesets, host) if in_flow else "")
     inward = _input(ruleset, rulesets, host, kind)
-    both_ways = _prerouting_reads_state(ruleset, host) if in_flow else ""
+    both_ways = _prerouting_reads_state(ruleset, host) or _translates(rulesets, host) if in_flow else ""
     stops = []
     for table_name, chain_name in PATH:
         table = ruleset.table(table_name)
@@ -123,10 +131,13 @@ def hook_path(
         reasons += [_NAT_FIRST] if table_name == "nat" else []
         reasons += [both_ways] if chain_name == "PREROUTING" and not raw else []
         flow = tracked and not raw
-        view = replace(base, hook=chain_name, flow_only=flow and in_flow, no_entry=flow and kind.no_entry)
-        view = replace(view, before_conntrack=raw)
+        no_entry = flow and kind.no_entry
+        constant = flow and (in_flow or spread)
+        view = replace(base, hook=chain_name, flow_only=constant, no_entry=no_entry, before_conntrack=raw)
+        if no_entry:
+            view = replace(view, one_interface=True)
         why = next((r for r in reasons if r), "")
-        stops.append(Stop(table_name, chain, view, is_input, not raw, why))
+        stops.append(Stop(table_name, chain, view, is_input, not raw, why, taken_early(view, host)))
     return tuple(stops)
 
 
@@ -152,6 +163,14 @@ def _prerouting_reads_state(ruleset: Ruleset, host: HostFacts) -> str:
         if table.name in ("mangle", "nat") and any(rule_reads_state(r) for r in rules):
             return _BOTH_WAYS
     return _BOTH_WAYS if any(t.reads_state_prerouting for t in host.native_tables) else ""
+
+
+def _translates(rulesets: tuple[Ruleset, ...], host: HostFacts) -> str:
+    """nat's rules are for the first packet of a flow, so they read state: an entry that lives on keeps a
+    flow's translation, one that is gone gets another. Drops in INPUT have a reason of their own (_input)."""
+    tables = [t for t in (s.table("nat") for s in rulesets) if t is not None]
+    by_rules = any(c.rules or c.policy == "DROP" for t in tables for c in t.chains)
+    return _TRANSLATES if by_rules or host.nat_entries or any(t.has_nat for t in host.native_tables) else ""
 
 
 def _input(ruleset: Ruleset, rulesets: tuple[Ruleset, ...], host: HostFacts, kind: Kind) -> str:

@@ -19,6 +19,7 @@ from ..matches.table import MATCHES, TARGETS
 from ..matches.view import Kind, View
 from ..rules.model import UNKNOWN, Chain, Match, Rule, Ruleset
 from .budget import NO_ALLOWANCES, Allowances
+from .early import WHY as TAKEN_EARLY
 from .foresight import Foresight
 from .hookpath import Stop
 from .model import Accept, Cause, DecisionList, Drop, Note, Outcome, Undecided
@@ -68,6 +69,8 @@ class Walk:
                 blocks[state] = [Step(EVERYTHING, Undecided(gave_up, None))]
                 continue
             blocks[state] = self._advance(state)
+            if state is start and self.stops[0].taken:
+                blocks[state].insert(0, Step(self.stops[0].taken, Undecided(TAKEN_EARLY, None)))
             for step in blocks[state]:
                 if isinstance(step.then, State) and step.then not in blocks:
                     heapq.heappush(waiting, step.then)
@@ -119,6 +122,9 @@ class Walk:
                 why = _unknown(match) if spec is None else f"-m {match.name}: {spec.maybe_because}"
                 return traces + self._left(state, at, cause, condition, why, rule)
             tested = lower_match(match, view)
+            if spec.changes:
+                self.tainted |= spec.changes
+                view = view.without(spec.changes)
             if spec.trace is not None:
                 trace = spec.trace(match, view)
                 left = self._left(state, at, cause, condition & trace, "; ".join(trace.why), rule)

@@ -135,6 +135,8 @@ class Walk:
             return
         rule = chain.rules[index]
         answer, effect = self._answer(rule, at)
+        if any(m.name == "socket" for m in rule.matches):  # --restore-skmark
+            at = replace(at, changed=at.changed | {"mark"})
         following = replace(at, stack=(*at.stack[:-1], (name, index + 1)))
         if effect == "limit" and "logs" in self.limited and _only_logs(rule, self._sight(at)):
             yield _Step(following, rule, answer)

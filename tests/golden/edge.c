@@ -18,6 +18,8 @@
 #define XT_LOCAL_TELLS4 64ULL /* what the local routes say holds for every packet */
 #define XT_LOCAL_TELLS6 128ULL
 #define XT_PAUSED 32ULL /* drop nothing */
+#define XT_RULES_FIRST4 256ULL /* some routing rule is asked before the local routes */
+#define XT_RULES_FIRST6 512ULL
 
 /* xt_verdicts */
 enum xt_why {
@@ -817,6 +819,13 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
+/* Whether routing rules may see other ports or another tos than is read here: a fragment is routed as the
+ * whole datagram, and of ESP and AH the kernel takes the SPI for ports. */
+static __always_inline int xt_unlike_routed(const struct xt_packet *p)
+{
+    return p->fragment || p->proto == 50 || p->proto == 51;
+}
+
 static __always_inline u64 xt_differ(u64 a, u64 b)
 {
     u64 bits = a ^ b;
@@ -852,6 +861,8 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
         return 0;
     if (config->flags & XT_LOCAL_TELLS4)
         return 1;
+    if ((config->flags & XT_RULES_FIRST4) && xt_unlike_routed(p))
+        return 0;
     struct bpf_fib_lookup fib = {
         .family = 2, .l4_protocol = p->proto, .tos = p->tos, .ifindex = ctx->ingress_ifindex,
         .sport = bpf_htons(p->sport), .dport = bpf_htons(p->dport),

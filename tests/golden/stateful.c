@@ -18,6 +18,8 @@
 #define XT_LOCAL_TELLS4 64ULL /* what the local routes say holds for every packet */
 #define XT_LOCAL_TELLS6 128ULL
 #define XT_PAUSED 32ULL /* drop nothing */
+#define XT_RULES_FIRST4 256ULL /* some routing rule is asked before the local routes */
+#define XT_RULES_FIRST6 512ULL
 
 /* xt_verdicts */
 enum xt_why {
@@ -258,6 +260,13 @@ static __always_inline int xt_fib_says_here(int answer)
     return answer == 4 || answer == 5;
 }
 
+/* Whether routing rules may see other ports or another tos than is read here: a fragment is routed as the
+ * whole datagram, and of ESP and AH the kernel takes the SPI for ports. */
+static __always_inline int xt_unlike_routed(const struct xt_packet *p)
+{
+    return p->fragment || p->proto == 50 || p->proto == 51;
+}
+
 static __always_inline u64 xt_differ(u64 a, u64 b)
 {
     u64 bits = a ^ b;
@@ -293,6 +302,8 @@ static __always_inline int xt_delivered_ipv4(struct xdp_md *ctx, const struct xt
         return 0;
     if (config->flags & XT_LOCAL_TELLS4)
         return 1;
+    if ((config->flags & XT_RULES_FIRST4) && xt_unlike_routed(p))
+        return 0;
     struct bpf_fib_lookup fib = {
         .family = 2, .l4_protocol = p->proto, .tos = p->tos, .ifindex = ctx->ingress_ifindex,
         .sport = bpf_htons(p->sport), .dport = bpf_htons(p->dport),
@@ -379,6 +390,33 @@ static __always_inline void xt_remember(const struct xt_packet *p)
     *at = now;
     if (p->fragment && w->odd != now)
         w->odd = now;
+}
+
+/* A tag of VLAN 0 says no more than a priority: it comes off, and what it was on is a packet like any other
+ * of this interface. It passes, and counts for every flow between its addresses. */
+static __always_inline void xt_remember_tagged(struct xt_packet *p, struct xt_ethhdr *eth, void *end)
+{
+    struct xt_tag { __be16 tci, proto; } *tag = (void *)(eth + 1);
+
+    if (eth->proto != bpf_htons(0x8100) && eth->proto != bpf_htons(0x88a8))
+        return;
+    if ((void *)(tag + 1) > end || (tag->tci & bpf_htons(0x0fff)))
+        return;
+    struct xt_ipv4 *four = (void *)(tag + 1);
+    struct xt_ipv6 *six = (void *)(tag + 1);
+    if (tag->proto == bpf_htons(0x0800) && (void *)(four + 1) <= end) {
+        p->src = bpf_ntohl(four->src);
+        p->dst = bpf_ntohl(four->dst);
+    } else if (tag->proto == bpf_htons(0x86dd) && (void *)(six + 1) <= end) {
+        p->src_hi = bpf_ntohll(six->src_hi);
+        p->src_lo = bpf_ntohll(six->src_lo);
+        p->dst_hi = bpf_ntohll(six->dst_hi);
+        p->dst_lo = bpf_ntohll(six->dst_lo);
+    } else {
+        return;
+    }
+    p->fragment = 1;
+    xt_remember(p);
 }
 
 /* Whether one of its flow may be on its way to conntrack still. Asked after conntrack was: what passes
@@ -484,6 +522,7 @@ int xdptables(struct xdp_md *ctx)
     } else if (eth->proto == bpf_htons(0x86dd)) {
         return xt_count(XT_WHY_PASSED, XDP_PASS);
     } else {
+        xt_remember_tagged(p, eth, end);
         return xt_count(XT_WHY_NOT_IP, XDP_PASS);
     }
     if ((config->flags & XT_PAUSED) || config->over)
