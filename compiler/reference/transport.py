@@ -82,14 +82,14 @@ def icmp(match: Match, sight: Sight) -> Answer:
     protocol = ICMP if packet.family is Family.IPV4 else ICMP6
     if packet.fragment and sight.reassembled:
         # A first fragment has eight bytes at least, so the datagram has a header; its type is not known here.
-        return every(match, lambda o: _any_type(o.value) if o.name.endswith("-type") else MAYBE)
+        return every(match, lambda o: _any(o.value, 16) if o.name.endswith("-type") else MAYBE)
     if packet.fragment or packet.protocol != protocol:
         return MAYBE
     return every(match, lambda o: within(o, packet.icmp))
 
 
-def _any_type(value: object) -> Answer:
-    return YES if isinstance(value, IntervalSet) and value.is_full(16) else MAYBE
+def _any(value: object, bits: int) -> Answer:
+    return YES if isinstance(value, IntervalSet) and value.is_full(bits) else MAYBE
 
 
 def ah(match: Match, sight: Sight) -> Answer:
@@ -107,6 +107,9 @@ def esp(match: Match, sight: Sight) -> Answer:
 
 
 def _spi(match: Match, sight: Sight, name: str, at: int) -> Answer:
+    if sight.packet.fragment and sight.reassembled:
+        # A datagram too short for the header is dropped at once (hotdrop), whatever the rule does.
+        return every(match, lambda o: _any(o.value, 32) if o.name == name else MAYBE)
     # The SPI is no part of conntrack's idea of a flow.
     if not sight.reads("spi"):
         return MAYBE

@@ -71,6 +71,7 @@ BOTH = (
     "-m pkttype ! --pkt-type unicast",
     "-p esp -m esp --espspi 256:257",
     "-p esp -m esp ! --espspi 256",
+    "-p esp -m esp --espspi 0:4294967295",
     "-m comment --comment anything",
     "-m policy --dir in --pol ipsec",
     "-m policy --dir in --pol none",
@@ -117,6 +118,7 @@ ONLY4 = (
     "-p ah",
     "-p ah -m ah --ahspi 256",
     "-p ah -m ah ! --ahspi 257:511",
+    "-p ah -m ah",
 )
 ONLY6 = (
     "-s 2001:db8::2",

@@ -256,6 +256,19 @@ def test_fragments(line: str, family: Family, name: str, verdict: Verdict) -> No
     assert judged(rules(line), name, family=family).verdict is verdict
 
 
+@pytest.mark.parametrize(
+    ("line", "protocol", "verdict"),
+    [
+        ("-A INPUT -p esp -m esp --espspi 0:4294967295 -j DROP", 50, DROP),
+        ("-A INPUT -p esp -m esp --espspi 1: -j DROP", 50, UNDECIDED),
+        ("-A INPUT -p ah -m ah -j DROP", 51, DROP),
+    ],
+)
+@pytest.mark.parametrize("part", [1, 2])
+def test_any_spi_of_a_fragment(line: str, protocol: int, verdict: Verdict, part: int) -> None:
+    assert judged(rules(line), build(FOUR, {"proto": protocol, "fragment": part})).verdict is verdict
+
+
 def test_unknown_interface() -> None:
     assert judged(rules("-A INPUT -i wan0 -j DROP"), interface=None).verdict is UNDECIDED
     assert judged(rules("-A INPUT ! -i lo -j DROP"), interface=None).verdict is DROP
