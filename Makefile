@@ -23,6 +23,11 @@ test: setup
 fuzz: setup
 	cd tests && ../$(PY) -m fuzz.run --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
+# The tests of iptables' own extensions, each as rules that the same judges try. Needs root and those tests.
+.PHONY: extensions
+extensions: setup
+	cd tests && ../$(PY) -m fuzz.extensions
+
 # The tests marked `stock`, on unchanged Debian kernels in a virtual machine. Needs root, and 15 minutes or more for
 # each where the processor is emulated.
 test-kernels: setup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 from fuzz.rulesets import Rules, random_rules
 from fuzz.traffic import Event, events
@@ -75,19 +75,23 @@ def make_rules(seed: int) -> tuple[Rules, ...]:
     return tuple(random_rules(seed, family) for family in families)
 
 
-def make_case(seed: int, rulesets: tuple[Rules, ...], prepared: Prepared) -> Case:
+def of_seed(seed: int) -> Case:
+    """Without traffic, which is derived from what the rules are compiled to."""
+    return Case(make_rules(seed), (), *_settings(seed), seed % _REAL == 0)
+
+
+def with_traffic(case: Case, prepared: Prepared, seed: int) -> Case:
     rng = random.Random(f"{seed} case")
-    families = [r.family for r in rulesets]
+    families = [r.family for r in case.rulesets]
     lists = prepared.compiled.plan.lists
     made = list(derive(prepared.rulesets, lists, PLACE, limit=4 * _FRAMES, seed=seed))
     rng.shuffle(made)
     # AF_PACKET can't send these, and the rest of the trial would say nothing of them.
     chosen = [f for f in made if 14 <= len(f.data) <= 1514][:_FRAMES]
-    mixed = tuple(events(chosen, families, PLACE, rng))
-    return Case(rulesets, mixed, *settings(seed), seed % _REAL == 0)
+    return replace(case, events=tuple(events(chosen, families, PLACE, rng)))
 
 
-def settings(seed: int) -> tuple[bool, bool, str]:
+def _settings(seed: int) -> tuple[bool, bool, str]:
     """Does the host forward, is its conntrack strict, and which engine has the program?"""
     rng = random.Random(f"{seed} settings")
     return rng.random() < 0.25, rng.random() < 0.2, rng.choice(("linear", "tables", "tables", "auto"))

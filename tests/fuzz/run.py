@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fuzz import dumps
-from fuzz.case import Case, Counts, Result, Wrong, make_rules
+from fuzz.case import Case, Counts, Result, Wrong, of_seed
 from fuzz.shrink import shrink
-from fuzz.trial import BETWEEN_HOSTS, PLAN, Arena, again, arenas, case_of, plan_is_wrong, steady, trial
+from fuzz.trial import BETWEEN_HOSTS, PLAN, Arena, again, arenas, plan_is_wrong, steady, trial, whole
 from xdptables.kernel import pins, state
 from xdptables.rules.model import Variant
 
@@ -53,11 +53,9 @@ def run(seed: int, seconds: float, trials: int = sys.maxsize) -> tuple[Counts, f
     with own_state(), arenas() as arena_of:
         number = 0
         while number < trials and time.monotonic() - start < seconds:
-            ring = arena_of(VARIANTS[(seed + number) // 2 % 2], make_rules(seed + number))
-            result = attempt(ring, seed + number)
-            counts.add(result.counts)
-            if result.wrong:
-                print(failure(ring, seed + number, result), flush=True)
+            case = of_seed(seed + number)
+            ring = arena_of(VARIANTS[(seed + number) // 2 % 2], case.rulesets)
+            counts.add(told(ring, case, seed + number, f"seed {seed + number}"))
             counts.add(text_trial(seed + number))
             number += 1
             if time.monotonic() - shown > 60:
@@ -81,20 +79,28 @@ def totals(counts: Counts) -> str:
     return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in vars(counts).items())
 
 
-def attempt(ring: Arena, seed: int) -> Result:
+def told(ring: Arena, case: Case, seed: int, name: str) -> Counts:
+    """A trial, and a failure of it printed."""
+    result = attempt(ring, case, seed)
+    if result.wrong:
+        print(failure(ring, case, seed, name, result), flush=True)
+    return result.counts
+
+
+def attempt(ring: Arena, case: Case, seed: int) -> Result:
     """A trial that ends in an exception is a failure like another. What fails once only is none of the
     program's: frames can be late on a busy machine."""
-    result = _guarded(ring, seed)
+    result = _guarded(ring, case, seed)
     for _ in range(_TIMES_A_FAILURE_IS_TRIED - 1):
         if not result.wrong:
             break
-        again = _guarded(ring, seed)
+        again = _guarded(ring, case, seed)
         both = {w.what for w in result.wrong} & {w.what for w in again.wrong}
         result.wrong = [w for w in result.wrong if w.what in both]
         result.counts.disagreements = len(result.wrong)
     # Where plan and program drop nothing, or without either, what differs is the hosts' own.
     if any(w.what.startswith(BETWEEN_HOSTS) for w in result.wrong) and not (
-        result.counts.drops and all(steady(ring, seed) for _ in range(_TIMES_A_FAILURE_IS_TRIED))
+        result.counts.drops and all(steady(ring, case, seed) for _ in range(_TIMES_A_FAILURE_IS_TRIED))
     ):
         result.wrong = [w for w in result.wrong if not w.what.startswith(BETWEEN_HOSTS)]
         result.counts.disagreements = len(result.wrong)
@@ -102,21 +108,21 @@ def attempt(ring: Arena, seed: int) -> Result:
     return result
 
 
-def _guarded(ring: Arena, seed: int) -> Result:
+def _guarded(ring: Arena, case: Case, seed: int) -> Result:
     try:
-        return trial(ring, seed)
+        return trial(ring, case, seed)
     except Exception:
         return Result([Wrong("exception", traceback.format_exc())], Counts(rulesets=1, disagreements=1))
 
 
-def failure(ring: Arena, seed: int, result: Result) -> str:
+def failure(ring: Arena, case: Case, seed: int, name: str, result: Result) -> str:
     """What was wrong, and the smallest case that shows it."""
-    lines = [f"\nDISAGREEMENT, seed {seed}, {ring.alone.variant}"]
+    lines = [f"\nDISAGREEMENT, {name}, {ring.alone.variant}"]
     lines += [f"  {w.what}: {w.text}" for w in result.wrong[:5]]
     what = result.wrong[0].what
     if what == "exception":
         return "\n".join(lines)
-    case, prepared = case_of(ring, seed)
+    case, prepared = whole(ring, case, seed)
 
     def fails(candidate: Case) -> bool:
         if what == PLAN:
@@ -125,13 +131,13 @@ def failure(ring: Arena, seed: int, result: Result) -> str:
 
     small = shrink(case, fails)
     lines += [f"  {w.what}: {w.text}" for w in again(ring, small).wrong[:3]]
-    return "\n".join([*lines, as_regression(ring, seed, small)])
+    return "\n".join([*lines, as_regression(ring, name, small)])
 
 
-def as_regression(ring: Arena, seed: int, case: Case) -> str:
+def as_regression(ring: Arena, name: str, case: Case) -> str:
     variant = ring.alone.variant.name
     how = f'forward={case.forward}, strict={case.strict}, engine="{case.engine}", real={case.real}'
-    lines = [f'    Regression("seed {seed}", Variant.{variant}, {how}, rules=(']
+    lines = [f"    Regression({name!r}, Variant.{variant}, {how}, rules=("]
     for rules in case.rulesets:
         lines += [f'        Dump(Family.{rules.family.name}, """', rules.short.rstrip(), '"""),']
     lines.append("    ), traffic=(")

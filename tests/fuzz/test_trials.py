@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from fuzz import trial
+from fuzz import extensions, trial
 from fuzz.case import Case
 from fuzz.rulesets import Dump, Rule, Rules, Table, random_rules
 from fuzz.run import own_state, run
 from fuzz.shrink import shrink
 from fuzz.traffic import Event
 from fuzz.trial import PLAN, Arena, again, arenas
+from rules import corpus
 from xdptables.emit import Plan, generate
 from xdptables.fields import Family
 from xdptables.loading import Prepared
@@ -25,6 +26,7 @@ from xdptables.verify.model import Frame
 pytestmark = pytest.mark.kernel
 
 _SEEDS = 12
+_PART = 110
 
 
 def test_a_slice() -> None:
@@ -34,6 +36,13 @@ def test_a_slice() -> None:
     # It would tell little if nothing came through, or nothing was dropped.
     assert counts.drops > 300 and counts.came_through_input > 200 and counts.packets_of_the_host > 50
     assert counts.real_programs >= _SEEDS // 4 and counts.drops_after_a_look_at_conntrack > 100
+
+
+def test_a_slice_of_the_extensions() -> None:
+    corpus.require()
+    counts, _ = extensions.run(step=_PART)
+    assert counts.disagreements == 0 and counts.drops > 500
+    assert counts.rulesets > 20 and counts.came_through_input > 200
 
 
 def test_the_same_seed_gives_the_same_rules() -> None:

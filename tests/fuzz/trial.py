@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fuzz.case import Case, Counts, Result, Wrong, make_case, make_rules, settings
+from fuzz.case import Case, Counts, Result, Wrong, with_traffic
 from fuzz.hosts import Host, Seen
 from fuzz.rulesets import Rules
 from xdptables.emit.engine import EngineRequest
@@ -148,20 +148,19 @@ def _word(ruling: Ruling) -> str:
     return ("drops after a look-up" if ruling.gated else "drops") if ruling.drop else f"passes {ruling.why}"
 
 
-def trial(arena: Arena, seed: int) -> Result:
-    rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, *settings(seed))
+def trial(arena: Arena, case: Case, seed: int) -> Result:
+    """`case` is without traffic, which comes from `seed`."""
+    prepared = arena.prepared(case.rulesets, case.forward, case.strict, case.engine)
     if isinstance(prepared, str):
         return Result(counts=Counts(refused_by_iptables=1))
-    return judge(arena, make_case(seed, rulesets, prepared), prepared)
+    return judge(arena, with_traffic(case, prepared, seed), prepared)
 
 
-def case_of(arena: Arena, seed: int) -> tuple[Case, Prepared]:
+def whole(arena: Arena, case: Case, seed: int) -> tuple[Case, Prepared]:
     """What `trial` tries."""
-    rulesets = make_rules(seed)
-    prepared = arena.prepared(rulesets, *settings(seed))
+    prepared = arena.prepared(case.rulesets, case.forward, case.strict, case.engine)
     assert isinstance(prepared, Prepared)
-    return make_case(seed, rulesets, prepared), prepared
+    return with_traffic(case, prepared, seed), prepared
 
 
 def again(arena: Arena, case: Case) -> Result:
@@ -208,9 +207,9 @@ def judge(arena: Arena, case: Case, prepared: Prepared) -> Result:
     return Result(wrong, counts)
 
 
-def steady(arena: Arena, seed: int) -> bool:
+def steady(arena: Arena, case: Case, seed: int) -> bool:
     """Two hosts without a program do the same: else what differs says nothing of the program."""
-    case, prepared = case_of(arena, seed)
+    case, prepared = whole(arena, case, seed)
     passes = [Ruling(False)] * len(case.events)
     alone, helped, _ = arena.run(replace(case, real=False), prepared, passes)
     return not _differences(case, alone, helped)
