@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..decisions.model import DecisionList, Skip
+from ..fields import Family
 from .plan import Plan
 
 if TYPE_CHECKING:  # it loads numpy
@@ -29,6 +30,12 @@ def limits(plan: Plan) -> tuple[str, ...]:
                 f" (at most {most}) passes"
             )
     return tuple(out)
+
+
+def bounded_families(plan: Plan) -> frozenset[Family]:
+    """Families in whose tables a look-up may need more rounds than the program has."""
+    families = plan.tables.families if plan.tables is not None else ()
+    return frozenset(f.family for f in families if most_rounds(f, plan.lists) > f.rounds)
 
 
 def most_rounds(family: FamilyTables, lists: Sequence[DecisionList]) -> int:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..decisions.model import Accept, Cause, DecisionList, Drop, Skip, Undecided
+from ..emit.limits import bounded_families
+from ..emit.outcome import PASS
 from ..emit.plan import Plan
 from ..fields import Family
 from ..host.facts import HostFacts
@@ -186,6 +188,7 @@ class PlanSubject:
             6: [ipaddress.ip_network(p, strict=False) for p in host.local6],
         }
         self.broadcast4 = [ipaddress.ip_network(p, strict=False) for p in host.broadcast4]
+        self.bounded = bounded_families(plan)
 
     def rule(self, frames: Sequence[bytes]) -> list[Ruling]:
         return [self.ruling(f) for f in frames]
@@ -199,12 +202,12 @@ class PlanSubject:
 
     def decide(self, parsed: Parsed) -> Ruling:
         gate, by_itself = kinds(parsed)
-        found = evaluate(self.lists[by_itself], parsed.fields)
+        found = self._found(by_itself, parsed)
         reached = tuple((by_itself, i) for i in found.path)
         gated = False
         if gate is not None and self.lists[gate].decisions:
             # The gated list drops at least what the other one does; what only it drops needs the look-up.
-            looked = evaluate(self.lists[gate], parsed.fields)
+            looked = self._found(gate, parsed)
             reached = (*((gate, i) for i in looked.path), *(reached if looked.drop else ()))
             if looked.drop is None or found.drop is None:
                 found, gated = looked, looked.drop is not None
@@ -213,6 +216,17 @@ class PlanSubject:
         why = self._kept(parsed, found.drop, gated)
         budget = not why and found.drop.budget != ()
         return Ruling(not why, gated, found.cause, reached, why, budget)
+
+    def _found(self, kind: Kind, parsed: Parsed) -> Found:
+        found = evaluate(self.lists[kind], parsed.fields)
+        if found.drop is None or kind.family not in self.bounded:
+            return found
+        assert self.plan.tables is not None
+        from ..emit.tables.evaluate import evaluate as look_up  # numpy is loaded only where it is needed
+
+        if look_up(self.plan.tables, kind, parsed.fields) != PASS:
+            return found
+        return replace(found, drop=None, cause=None, why="its look-up takes more steps than the program has")
 
     def _kept(self, parsed: Parsed, drop: Drop, gated: bool) -> str:
         """Why the program passes what its list drops."""

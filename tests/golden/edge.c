@@ -662,10 +662,13 @@ at_4:
         return XT_PASS;
     }
     if ((p->proto == 6U)) {
-        goto at_8;
+        goto at_9;
     }
-    goto at_19;
-at_8:
+    if ((p->proto == 17U)) {
+        goto at_20;
+    }
+    goto at_22;
+at_9:
     /* accepted, line 33: -A tcp_in -p tcp -m multiport --dports 80,443 -j ACCEPT */
     if (((p->dport == 80U) || (p->dport == 0x1bbU))) {
         return XT_PASS;
@@ -675,25 +678,25 @@ at_8:
         return XT_LOCAL | XT_DROP(8);
     }
     if ((p->dport == 22U)) {
-        goto at_12;
+        goto at_13;
     }
-    goto at_13;
-at_12:
-    /* accepted, line 40: -A office -m iprange --src-range 203.0.113.16-203.0.113.95 -j ACCEPT */
-    if ((((!(p->src < 0xcb007110U)) && (p->src < 0xcb007160U)))) {
-        return XT_PASS;
-    }
+    goto at_14;
 at_13:
-    if ((p->dport == 0x238cU)) {
-        goto at_15;
-    }
-    goto at_16;
-at_15:
     /* accepted, line 40: -A office -m iprange --src-range 203.0.113.16-203.0.113.95 -j ACCEPT */
     if ((((!(p->src < 0xcb007110U)) && (p->src < 0xcb007160U)))) {
         return XT_PASS;
     }
+at_14:
+    if ((p->dport == 0x238cU)) {
+        goto at_16;
+    }
+    goto at_17;
 at_16:
+    /* accepted, line 40: -A office -m iprange --src-range 203.0.113.16-203.0.113.95 -j ACCEPT */
+    if ((((!(p->src < 0xcb007110U)) && (p->src < 0xcb007160U)))) {
+        return XT_PASS;
+    }
+at_17:
     /* accepted, line 37: -A tcp_in -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN --dport 32768:60999 -j ACCEPT */
     if ((((!(p->dport < 0x8000U)) && (p->dport < 0xee48U))) && ((p->tcp_flags & 0x100U) ? ((0x550051ULL >> (p->tcp_flags & 22U)) & 1) : ((0xff00fbULL >> (p->tcp_flags & 23U)) & 1))) {
         return XT_PASS;
@@ -704,12 +707,7 @@ at_16:
     }
     /* drop, line 20: :INPUT DROP (policy) */
     return XT_LOCAL | XT_DROP(9);
-at_19:
-    if ((p->proto == 17U)) {
-        goto at_21;
-    }
-    goto at_23;
-at_21:
+at_20:
     /* accepted, line 38: -A udp_in -p udp -m udp --sport 53 --dport 32768:60999 -j ACCEPT */
     if ((((!(p->dport < 0x8000U)) && (p->dport < 0xee48U))) && (p->sport == 53U)) {
         return XT_PASS;
@@ -718,7 +716,7 @@ at_21:
     if ((p->dport == 123U) && (p->sport == 123U)) {
         return XT_PASS;
     }
-at_23:
+at_22:
     /* drop, line 20: :INPUT DROP (policy) */
     return XT_LOCAL | XT_DROP(9);
     return XT_PASS;

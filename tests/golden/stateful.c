@@ -159,14 +159,10 @@ static __always_inline u32 xt_classify_ipv4_no_entry(const struct xt_packet *p)
     if ((p->proto == 6U) && (p->dport == 25U) && ((p->src & 0xffffff00U) == 0xcb007100U)) {
         return XT_LOCAL | XT_DROP(2);
     }
-    if ((p->proto == 6U) && ((p->tcp_flags & 0x100U) ? ((0x540051ULL >> (p->tcp_flags & 22U)) & 1) : ((0xfe00fbULL >> (p->tcp_flags & 23U)) & 1))) {
-        goto at_5;
-    }
-    /* pass */
-    return XT_PASS;
-at_5:
     /* drop, line 16: -A INPUT -m conntrack --ctstate INVALID -j DROP */
-    return XT_LOCAL | XT_DROP(3);
+    if ((p->proto == 6U) && ((p->tcp_flags & 0x100U) ? ((0x540051ULL >> (p->tcp_flags & 22U)) & 1) : ((0xfe00fbULL >> (p->tcp_flags & 23U)) & 1))) {
+        return XT_LOCAL | XT_DROP(3);
+    }
     return XT_PASS;
 }
 

@@ -10,6 +10,7 @@ import pytest
 from verify.test_frames import EXAMPLES, HOST, PLACE, compiled
 from xdptables.decisions.model import Decision, DecisionList, Drop
 from xdptables.emit import Plan, generate
+from xdptables.emit.engine import EngineRequest
 from xdptables.fields import Family
 from xdptables.intervals import IntervalSet
 from xdptables.matches.condition import Cube
@@ -174,3 +175,22 @@ def test_the_clock_cuts_all_causes_alike() -> None:
     rulings = PlanSubject(done.plan, HOST).rule([f.data for f in frames])
     result = compare(rulesets, HOST, frames, rulings, until=0.0)
     assert result.judged == 0 < result.dropped
+
+
+@pytest.mark.kernel
+def test_a_look_up_that_takes_too_long_passes_in_the_plan_too() -> None:
+    """Each rule is of its own kind, so that a packet for the last one takes a step for each before it."""
+    lines = "".join(
+        f"-A c{n % 2} -s 198.51.100.{n}/32 -p tcp -m tcp --dport {n} -j {('DROP', 'ACCEPT', 'RETURN')[n % 3]}\n"
+        f"-A INPUT -m tos --tos {n % 8 * 4:#x}/0xff -j c{n % 2}\n"
+        for n in range(1, 120)
+    )
+    text = f"*filter\n:INPUT DROP [0:0]\n:c0 - [0:0]\n:c1 - [0:0]\n{lines}COMMIT\n"
+    rulesets = read_rulesets(Source("rules", text), Family.IPV4)
+    done = compile_rules(rulesets, HOST, engine=EngineRequest("tables", halvings=5))
+    frames = [f.data for f in frames_of(rulesets, done.plan)]
+    bounded = PlanSubject(done.plan, HOST).rule(frames)
+    assert {r.why for r in bounded if "more steps than" in r.why} and any(r.drop for r in bounded)
+    with loaded(done.c_text, HOST, done.plan.map_values) as subject:
+        ran = subject.rule(frames)
+    assert [r.drop for r in ran] == [r.drop for r in bounded]
