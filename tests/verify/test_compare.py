@@ -180,8 +180,9 @@ def test_the_clock_cuts_all_causes_alike() -> None:
 @pytest.mark.kernel
 def test_a_look_up_that_takes_too_long_passes_in_the_plan_too() -> None:
     """Each rule is of its own kind, so that a packet for the last one takes a step for each before it."""
+    targets = ("DROP", "ACCEPT", "RETURN")
     lines = "".join(
-        f"-A c{n % 2} -s 198.51.100.{n}/32 -p tcp -m tcp --dport {n} -j {('DROP', 'ACCEPT', 'RETURN')[n % 3]}\n"
+        f"-A c{n % 2} -s 198.51.100.{n} -p tcp -m tcp --dport {n} -j {targets[n % 3]}\n"
         f"-A INPUT -m tos --tos {n % 8 * 4:#x}/0xff -j c{n % 2}\n"
         for n in range(1, 120)
     )
