@@ -1,8 +1,9 @@
 """The reverse: a packet that a given rule decides, or which lines take all of them before.
 
 A rule's packets are a region of the packet fields, less what the rules before it in its chain certainly
-take, within what the callers of the chain let through. If that is empty, no packet gets there: proven. Else
-packets of it are tried on the path (path.py), in every connection state.
+take, within what the callers of the chain let through. If that is empty, no whole packet gets there: proven.
+The same is asked of fragments, of which less can be seen, so more of them may get there. Else packets of the
+region are tried on the path (path.py), in every connection state.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 
 from ..decisions.model import DecisionList
+from ..fields import Family
 from ..host.facts import HostFacts
 from ..matches.condition import Region
 from ..matches.lower_set import changing_sets
@@ -43,12 +45,17 @@ _TRIES = 400
 _SECONDS = 10.0
 _ENOUGH = 20  # packets, once there is one that an earlier rule may take first
 _MOST_WAYS = 1 << 30
+_KINDS = {
+    Family.IPV4: (Kind.IPV4, Kind.IPV4_FRAGMENT),
+    Family.IPV6: (Kind.IPV6, Kind.IPV6_FRAGMENT),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """`explained`: a packet that the rule has, in `state`; None when there is none, or none was found.
-    `shadows`: rules that take its packets first, the most frequent first. `proven`: no packet gets there."""
+    `shadows`: rules that take its packets first, the most frequent first. `proven`: no whole packet gets
+    there, nor a fragment unless `fragments`."""
 
     rule: Rule
     explained: Explained | None = None
@@ -56,6 +63,7 @@ class Example:
     frame: bytes = b""
     shadows: tuple[Rule, ...] = ()
     proven: bool = False
+    fragments: bool = False
     why: str = ""
 
 
@@ -66,28 +74,54 @@ def find(
     ruleset, table, rule = _rule_at(rulesets, line)
     if not _on_path(table, rule):
         return Example(rule, why=f"no packet for this host crosses {table.name} {rule.chain}")
-    interface = host.interface.name
-    if of_another_interface(rule, interface):
-        return Example(rule, proven=True, why=f"what comes in at {interface} does not match its -i")
-    kind = Kind(ruleset.family.value)
+    kind, of_fragments = _KINDS[ruleset.family]
+    reach, region = _reach(rulesets, host, ruleset, table, rule, kind)
+    explainer = Explainer(rulesets, host, compiled)
+    if not region:
+        fragments = _reach(rulesets, host, ruleset, table, rule, of_fragments)[1]
+        if fragments and _is_of_fragments(rule):
+            specs = _candidates(ruleset, rule, fragments, of_fragments, place)
+            found = _try(explainer, ruleset, rule, specs, place)
+            if found.explained is not None:
+                return found
+        interface = host.interface.name
+        other = of_another_interface(rule, interface)
+        why = f"what comes in at {interface} does not match its -i" if other else ""
+        shadows = () if other else tuple(reach.took)
+        return Example(rule, shadows=shadows, proven=True, fragments=bool(fragments), why=why)
+    found = _try(explainer, ruleset, rule, _candidates(ruleset, rule, region, kind, place), place)
+    if found.explained is None and not found.shadows:
+        return replace(found, shadows=tuple(reach.took), why="none was found")
+    return found
+
+
+def _reach(
+    rulesets: Sequence[Ruleset], host: HostFacts, ruleset: Ruleset, table: Table, rule: Rule, kind: Kind
+) -> tuple[Reach, Region]:
     # As if every rule that may change a packet, or a set, came before.
     targets = (TARGETS.get(r.target.name) for r in ruleset.rules() if r.target is not None)
     changed = {field for target in targets if target is not None for field in target.changes}
-    sets = changing_sets(rulesets, host.ipsets)
-    view = View(
-        kind=kind, variant=ruleset.variant, interface=interface or None, gro=False,
-        tainted=frozenset(changed), changing_sets=sets, host=host,
-    )  # fmt: skip
-    reach = Reach(table, view)
-    region = reach.of(rule)
-    if not region:
-        return Example(rule, shadows=tuple(reach.took), proven=True)
-    explainer = Explainer(rulesets, host, compiled)
+    reach = Reach(table, View(
+        kind=kind, variant=ruleset.variant, interface=host.interface.name or None, gro=False,
+        hook="INPUT" if table.name in ("filter", "security") else "PREROUTING",
+        tainted=frozenset(changed), changing_sets=changing_sets(rulesets, host.ipsets), host=host,
+    ))  # fmt: skip
+    return reach, reach.of(rule)
+
+
+def _is_of_fragments(rule: Rule) -> bool:
+    """Whether it asks for them. Another rule has one, if at all, by what the rest of its datagram says."""
+    asked = (o for m in rule.matches for o in m.options if o.name == "-f")
+    return any(not o.negated for o in asked) or any(m.name == "frag" for m in rule.matches)
+
+
+def _try(explainer: Explainer, ruleset: Ruleset, rule: Rule, specs: Iterable[Spec], place: Place) -> Example:
+    """The first packet that the rule has; else the one that it may have, with the fewest ways to end."""
     taken: Counter[int] = Counter()
     by_line: dict[int, Rule] = {}
     second: Example | None = None
     until = time.monotonic() + _SECONDS
-    for tried, spec in enumerate(_candidates(ruleset, rule, region, kind, place)):
+    for tried, spec in enumerate(specs):
         if time.monotonic() > until or (second and tried > _ENOUGH):
             break
         frame = build(ruleset.family, spec, place)
@@ -106,7 +140,7 @@ def find(
     if second is not None:
         return second
     shadows = [by_line[n] for n, _ in taken.most_common() if n != rule.line]
-    return Example(rule, shadows=tuple(shadows or reach.took), why="" if shadows else "none was found")
+    return Example(rule, shadows=tuple(shadows))
 
 
 def _rule_at(rulesets: Sequence[Ruleset], line: int) -> tuple[Ruleset, Table, Rule]:
@@ -150,11 +184,12 @@ def _candidates(ruleset: Ruleset, rule: Rule, region: Region, kind: Kind, place:
     """Packets of the region, then such as fit the rule by its own values."""
     regions = Regions(DecisionList(kind, ()), place)
     rng = random.Random(rule.line)
+    fragment: Spec = {"fragment": 2} if kind.is_fragment else {}
     for number in range(_TRIES):
         cube = region[number] if number < len(region) else rng.choice(region)
         possible = regions.possible(cube)
         if possible is not None:
-            yield spec_of(regions.inside(possible))
+            yield {**fragment, **spec_of(regions.inside(possible))}
         if number > 2 * len(region) + 20:
             break
     prefix = f"{rule.chain} {rule.number}: "
@@ -200,11 +235,12 @@ def show(found: Example, console: Console, everything: bool) -> None:
 
 
 def _nothing(found: Example) -> str:
+    none = "no whole packet" if found.fragments else "no packet"
     if found.why and not found.shadows:
-        return f"gets no packet: {found.why}"
+        return f"gets {none}: {found.why}"
     if found.proven and not found.shadows:
-        return "gets no packet: it asks for what no packet has, or nothing calls its chain"
-    sure = "no packet gets there" if found.proven else "no packet was found that gets there"
+        return f"gets {none}: it asks for what {none} has, or nothing calls its chain"
+    sure = f"{none} gets there" if found.proven else "no packet was found that gets there"
     return f"{sure}; taken before, by:"
 
 
@@ -214,6 +250,7 @@ def to_data(found: Example) -> dict[str, Any]:
         "state": found.state.value if found.state else None,
         "frame": found.frame.hex() or None,
         "explained": packets.to_data(found.explained) if found.explained else None,
-        "none_exists": found.proven, "why": "" if found.explained else _nothing(found),
+        "none_exists": found.proven and not found.fragments, "no_whole_packet": found.proven,
+        "why": "" if found.explained else _nothing(found),
         "shadowed_by": [s.line for s in found.shadows],
     }  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from xdptables.explain.example import Example, find
+from xdptables.explain.example import Example, find, to_data
 from xdptables.fields import Family
 from xdptables.host.facts import PLAIN_HOST
 from xdptables.intervals import IntervalSet
@@ -165,6 +165,30 @@ def test_what_is_changed_on_the_way_proves_nothing() -> None:
 def test_a_rule_of_another_interface() -> None:
     found = example("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -i wan+ -j DROP\nCOMMIT\n", 3)
     assert found.proven and found.why == "what comes in at eth0 does not match its -i"
+
+
+@pytest.mark.parametrize(
+    ("rules", "fragments"),
+    [
+        ("-A INPUT -i wan+ -j DROP", True),  # the datagram may be taken for one of that interface
+        ("-A INPUT -s 10.0.0.0/8 -j ACCEPT\n-A INPUT -s 10.1.0.0/16 -p tcp -m tcp --dport 22 -j DROP", False),
+        ("-A INPUT -p tcp -m tcp --dport 1:99 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j DROP", True),
+    ],
+)
+def test_whether_a_fragment_gets_there_is_another_question(rules: str, fragments: bool) -> None:
+    text = f"*filter\n:INPUT ACCEPT [0:0]\n{rules}\nCOMMIT\n"
+    found = example(text, 2 + len(rules.splitlines()))
+    assert found.explained is None and found.proven and found.fragments == fragments
+    data = to_data(found)
+    assert data["no_whole_packet"] and data["none_exists"] == (not fragments)
+    assert ("no whole packet" in data["why"]) == fragments
+
+
+def test_a_rule_that_asks_for_fragments_gets_one() -> None:
+    for table, chain in (("raw", "PREROUTING"), ("filter", "INPUT")):
+        found = example(f"*{table}\n:{chain} ACCEPT [0:0]\n-A {chain} -f -j DROP\nCOMMIT\n", 3)
+        assert (found.explained is not None) == (table == "raw")  # INPUT has whole datagrams only
+        assert found.proven == (table == "filter") and not found.fragments
 
 
 def test_a_policy_has_packets_like_a_rule() -> None:
