@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..fields import Family
-from ..reference.packet import TCP, UDP, Unreadable, parse
+from ..reference.packet import TCP, UDP, Packet, Unreadable, parse
 from . import planned
 
 _TRACKED_PORTS = frozenset({TCP, UDP, 33, 132, 136})
@@ -13,6 +13,7 @@ _TRACKED_PORTS = frozenset({TCP, UDP, 33, 132, 136})
 USUAL_PORT = 40000
 _FIRST, _LAST = 40001, 59999
 _CHECKSUM_AT = {TCP: 16, UDP: 6, 136: 6}
+_SYN, _ACK = 0x02, 0x10
 
 Flow = tuple[object, ...]
 
@@ -80,13 +81,31 @@ def _with_port(frame: bytes, port: int) -> bytes:
         return frame
     if p.fragment or p.protocol not in _CHECKSUM_AT or int.from_bytes(p.l4[:2]) != USUAL_PORT:
         return frame
+    return _with_word(frame, p, 0, port)
+
+
+def as_answer(frame: bytes) -> bytes:
+    """A SYN as an ACK of the same flow; other frames as they are."""
+    try:
+        p = parse(frame)
+    except Unreadable:
+        return frame
+    if p.fragment or p.protocol != TCP or p.tcp_flags != _SYN:
+        return frame
+    return _with_word(frame, p, 12, p.l4[12] << 8 | _ACK)
+
+
+def _with_word(frame: bytes, p: Packet, offset: int, word: int) -> bytes:
+    """With another 16-bit word in its transport header."""
     start = frame.find(p.l4, 14 + (20 if p.family is Family.IPV4 else 40))
-    at = start + _CHECKSUM_AT[p.protocol]
-    old = int.from_bytes(frame[at : at + 2])
+    changed, at = start + offset, start + _CHECKSUM_AT[p.protocol]
+    was, old = int.from_bytes(p.l4[offset : offset + 2]), int.from_bytes(frame[at : at + 2])
     new = old
     if old or p.protocol == TCP:
-        total = (~old & 0xFFFF) + (~USUAL_PORT & 0xFFFF) + port
+        total = (~old & 0xFFFF) + (~was & 0xFFFF) + word
         total = (total & 0xFFFF) + (total >> 16)
         total = (total & 0xFFFF) + (total >> 16)
         new = ~total & 0xFFFF or (0 if p.protocol == TCP else 0xFFFF)
-    return frame[:start] + port.to_bytes(2) + frame[start + 2 : at] + new.to_bytes(2) + frame[at + 2 :]
+    out = bytearray(frame)
+    out[changed : changed + 2], out[at : at + 2] = word.to_bytes(2), new.to_bytes(2)
+    return bytes(out)

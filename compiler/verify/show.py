@@ -61,6 +61,8 @@ def show(found: Verification, wire: Wire | None, console: Console, rules: str = 
 def _show_wire(wire: Wire, line: Any) -> None:
     line("sent", f"{wire.sent} frames to netfilter: {wire.came} came through")
     line("", f"the program dropped {wire.dropped} of them" + (", with the same result" if wire.ok else ""))
+    if wire.known:
+        line("", f"{wire.known} more of flows with an entry in conntrack: {wire.known_came} came through")
     for word, frames, what in (
         ("WRONG", wire.lost, "netfilter lets through what is gone with the program"),
         ("WRONG", wire.gained, "the program makes netfilter let through what it would have dropped"),
@@ -124,6 +126,7 @@ def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:
         ],
         "kernel": None if wire is None else {
             "sent": wire.sent, "came": wire.came, "dropped": wire.dropped,
+            "with_entry": {"sent": wire.known, "came": wire.known_came},
             "lost": [_frame(f) for f in wire.lost], "gained": [_frame(f) for f in wire.gained],
             "counted": [_frame(f) for f in wire.counted],
         },

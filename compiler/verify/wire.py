@@ -1,7 +1,8 @@
 """Real packets, real netfilter: what comes through INPUT with the program and without it.
 
 Two benches of two namespaces each, with the same rules: a program runs in one of them. Every frame comes to
-a conntrack that has no entry for it, and to a program that has not just seen its flow."""
+a conntrack that has no entry for it, and to a program that has not just seen its flow. Where rules ask for
+state, some come again when conntrack has an entry (known.py)."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ..decisions.budget import NO_BUDGETS, Budgets
+from ..decisions.hookpath import rule_uses_conntrack
 from ..emit.engine import AUTOMATIC, EngineRequest
 from ..host.facts import HostFacts
 from ..kernel import attach, kfuncs, maps
@@ -24,6 +26,7 @@ from ..rules.printing import print_ruleset
 from ..source import UserError
 from .bench import Bench
 from .flows import spread
+from .known import frames_in_flows, survivors_with_entries
 from .model import Frame, Place
 from .planned import PlanSubject
 from .program import attached_long_ago
@@ -36,7 +39,8 @@ _COUNTING = frozenset(
 @dataclass(frozen=True, slots=True)
 class Wire:
     """Of `sent` frames, `came` came through INPUT without the program. `lost`: came without, not with it;
-    `gained`: the reverse. `dropped`: what the program counted.
+    `gained`: the reverse. `dropped`: what the program counted. `known`: frames more of flows with an entry in
+    conntrack, of which `known_came` came through without the program; `lost` and `gained` have these as well.
 
     `counted`: frames that differ, but are not held against the program: it passes them, and the rules have
     matches, `counting`, that answer by what they met before, and when."""
@@ -48,6 +52,8 @@ class Wire:
     gained: tuple[Frame, ...]
     counted: tuple[Frame, ...] = ()
     counting: tuple[str, ...] = ()
+    known: int = 0
+    known_came: int = 0
 
     @property
     def ok(self) -> bool:
@@ -99,8 +105,12 @@ def on_the_wire(
     bare, programmed = pair
     data = spread([f.data for f in frames])
     frames = [Frame(f.name, d) for f, d in zip(frames, data, strict=True)]
+    plan = PlanSubject(compiled.plan, bare.facts())
+    known = frames_in_flows(frames, plan.rule(data)) if _track(rulesets) else []
+    again = [f.data for f in known]
     progress("sending without the program", 0, 0)
     came = bare.without_entries(data)
+    known_came = survivors_with_entries(bare, again) if known else set()
     progress("sending with the program", 0, 0)
     program = compile_program(compiled.c_text, compiled.plan.map_values)
     with contextlib.ExitStack() as stack:
@@ -109,21 +119,42 @@ def on_the_wire(
         stack.callback(os.close, fd)
         maps.fill(program.maps, programmed.facts())
         attach.attach(fd, programmed.ifname, "native")  # goes with the namespace
-        there = programmed.without_entries(data, lambda: attached_long_ago(program.maps))
+
+        def fresh() -> None:
+            attached_long_ago(program.maps)
+
+        there = programmed.without_entries(data, fresh)
         counted = sum(c.packets for c in maps.read_counters(program.maps).rules)
-    lost, gained = sorted(came - there), sorted(there - came)
+        known_there = survivors_with_entries(programmed, again, fresh) if known else set()
+    of_known = PlanSubject(compiled.plan, bare.facts(), entry=True)
     counting = _counting(rulesets)
-    passed = PlanSubject(compiled.plan, bare.facts())
-    by_count = {i for i in (*lost, *gained) if counting and not passed.ruling(data[i]).drop}
+    lost: list[Frame] = []
+    gained: list[Frame] = []
+    by_count: list[Frame] = []
+    for sent, without, with_it, subject in (
+        (frames, came, there, plan), (known, known_came, known_there, of_known),
+    ):  # fmt: skip
+        for index in sorted(without ^ with_it):
+            frame = sent[index]
+            if counting and not subject.ruling(frame.data).drop:
+                by_count.append(frame)
+            else:
+                (lost if index in without else gained).append(frame)
     return Wire(
         sent=len(frames),
         came=len(came),
         dropped=counted,
-        lost=tuple(frames[i] for i in lost if i not in by_count),
-        gained=tuple(frames[i] for i in gained if i not in by_count),
-        counted=tuple(frames[i] for i in sorted(by_count)),
+        lost=tuple(lost),
+        gained=tuple(gained),
+        counted=tuple(by_count),
         counting=counting,
+        known=len(known),
+        known_came=len(known_came),
     )
+
+
+def _track(rulesets: Sequence[Ruleset]) -> bool:
+    return any(rule_uses_conntrack(rule) for s in rulesets for rule in s.rules())
 
 
 def _counting(rulesets: Sequence[Ruleset]) -> tuple[str, ...]:

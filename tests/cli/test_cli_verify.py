@@ -19,6 +19,7 @@ from xdptables.cli import verifying
 from xdptables.cli.main import cli
 from xdptables.emit import generate
 from xdptables.kernel import attach
+from xdptables.matches.view import Kind
 from xdptables.pipeline import Compiled, compile_rules
 from xdptables.source import UserError
 from xdptables.verify import run
@@ -105,6 +106,47 @@ def test_real_netfilter_agrees(tmp_path: Path) -> None:
     wire = json.loads(done.stdout)["kernel"]
     assert wire["lost"] == wire["gained"] == wire["counted"] == []
     assert wire["sent"] > 300 and wire["came"] > 10 and wire["dropped"] > 100
+
+
+ANSWERS_ONLY = """*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+COMMIT
+"""
+
+
+@as_root
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_what_has_an_entry_comes_through(family: str) -> None:
+    wire = json.loads(
+        fine("verify", "-", "-i", "eth0", family, "--kernel", "--json", input=ANSWERS_ONLY).stdout
+    )["kernel"]
+    assert wire["came"] == 0 and wire["dropped"] > 100 and not wire["lost"] and not wire["gained"]
+    known = wire["with_entry"]
+    assert known["sent"] > 100 and known["sent"] > known["came"] > 40
+
+
+@as_root
+def test_a_program_that_does_not_ask_conntrack_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xdptables.verify import wire
+
+    def unasked(*args: Any, **kwargs: Any) -> Compiled:
+        done = compile_rules(*args, **kwargs)
+        at = {d.kind: d for d in done.plan.lists}
+        careless = {Kind.IPV4: at[Kind.IPV4_NO_ENTRY].decisions}
+        lists = tuple(
+            dataclasses.replace(d, decisions=careless.get(d.kind, d.decisions)) for d in done.plan.lists
+        )
+        plan = dataclasses.replace(done.plan, lists=lists)
+        return dataclasses.replace(done, plan=plan, c_text=generate(plan))
+
+    monkeypatch.setattr(wire, "compile_rules", unasked)
+    ran = CliRunner().invoke(cli, ["verify", "-", "--kernel", "-i", "eth0", "--json"], input=ANSWERS_ONLY)
+    found = json.loads(ran.stdout)
+    assert ran.exit_code == 1 and found["disagreements"] == []
+    assert found["kernel"]["lost"]
+    assert all(f["made_as"].endswith(", with an entry") for f in found["kernel"]["lost"])
 
 
 @as_root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,9 @@ import pytest
 from xdptables.fields import Family
 from xdptables.reference.packet import parse
 from xdptables.verify.build import build, checksum
-from xdptables.verify.flows import USUAL_PORT, flow_of, rounds, spread
+from xdptables.verify.flows import USUAL_PORT, as_answer, flow_of, rounds, spread
+from xdptables.verify.known import frames_in_flows
+from xdptables.verify.model import Frame, Ruling
 
 
 def reply(family: Family) -> bytes:
@@ -60,3 +63,26 @@ def test_a_wrong_checksum_stays_wrong() -> None:
     p = parse(changed)
     pseudo = p.src.to_bytes(4) + p.dst.to_bytes(4) + len(p.l4).to_bytes(4) + (17).to_bytes(4)
     assert checksum(pseudo + p.l4) != 0
+
+
+@pytest.mark.parametrize("family", Family)
+def test_a_syn_as_a_packet_inside_its_connection(family: Family) -> None:
+    frame = build(family, {"dport": 22, "tcp_flags": 2})
+    answer = as_answer(frame)
+    assert parse(answer).tcp_flags == 0x10 and flow_of(answer) == flow_of(frame)
+    assert answer == build(family, {"dport": 22, "tcp_flags": 0x10})
+    for other in (answer, build(family, {"proto": 17}), frame[:30]):
+        assert as_answer(other) == other
+
+
+def test_most_of_the_flows_are_such_as_a_program_drops_without_an_entry() -> None:
+    made = [build(Family.IPV4, {"dport": n, "sport": 1000 + n, "tcp_flags": 2}) for n in range(1000)]
+    frames = [Frame("", f) for f in (*made, build(Family.IPV4, {"proto": 1}), made[0][:40])]
+    rulings = [Ruling(n % 4 == 0, gated=n % 8 == 0) for n in range(len(frames))]
+    known = frames_in_flows(frames, rulings)
+    ports = [p for f in known if (p := parse(f.data).ports) is not None]
+    assert len(ports) == len(known) and len({dport for _, dport in ports}) == len(ports)
+    kinds = Counter("gated" if d % 8 == 0 else "dropped" if d % 4 == 0 else "passed" for _, d in ports)
+    assert kinds["gated"] == 125 and 60 < kinds["dropped"] <= 64 and 50 < kinds["passed"] <= 64
+    assert {parse(f.data).tcp_flags for f in known} == {0x02, 0x10}
+    assert frames_in_flows([], []) == []
