@@ -17,7 +17,7 @@ _GATED, _DROPPED, _PASSED = 128, 64, 64
 
 def frames_in_flows(frames: Sequence[Frame], rulings: Sequence[Ruling]) -> list[Frame]:
     """Some of the whole TCP and UDP frames, no two of one flow; most of those that have to pass only because
-    there is an entry (`rulings`: without one). Every other SYN becomes an ACK, as most packets of a connection are."""
+    there is an entry (`rulings`: without one). Every other SYN becomes an ACK, as most packets are."""
     alone = [i for i in rounds([f.data for f in frames])[0] if _has_entries(frames[i].data)] if frames else []
     gated = [i for i in alone if rulings[i].drop and rulings[i].gated]
     dropped = [i for i in alone if rulings[i].drop and not rulings[i].gated]
