@@ -107,11 +107,13 @@ def esp(match: Match, sight: Sight) -> Answer:
 
 
 def _spi(match: Match, sight: Sight, name: str, at: int) -> Answer:
-    if sight.packet.fragment and sight.reassembled:
-        # A datagram too short for the header is dropped at once (hotdrop), whatever the rule does.
-        return every(match, lambda o: _any(o.value, 32) if o.name == name else MAYBE)
-    # The SPI is no part of conntrack's idea of a flow.
-    if not sight.reads("spi"):
+    packet = sight.packet
+    if packet.fragment and not sight.reassembled:
         return MAYBE
-    spi = int.from_bytes(sight.packet.l4[at : at + 4])
+    # A packet too short for the header is dropped at once (hotdrop), whatever the rule does.
+    whatever = every(match, lambda o: _any(o.value, 32) if o.name == name else MAYBE)
+    # The SPI is no part of conntrack's idea of a flow.
+    if whatever is not MAYBE or packet.fragment or not sight.reads("spi"):
+        return whatever
+    spi = int.from_bytes(packet.l4[at : at + 4])
     return every(match, lambda o: within(o, spi) if o.name == name else MAYBE)

@@ -243,7 +243,8 @@ def _tests(rng: random.Random, table: str, chain: str, style: _Style, outward: b
         extra.append(rng.choice(STATE))
     if not outward and rng.random() < style.sets:
         extra.append(rng.choice(sets.parts(style.family)))
-    if rng.random() < style.effects:
+    # On the way out they would count the kernel's own packets, such as MLD reports, which come by the clock.
+    if not outward and rng.random() < style.effects:
         extra.append(rng.choice(EFFECTS).format(name=f"n{rng.randrange(2)}"))
     if rng.random() < style.unknown:
         part = rng.choice(UNKNOWN)

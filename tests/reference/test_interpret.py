@@ -269,6 +269,14 @@ def test_any_spi_of_a_fragment(line: str, protocol: int, verdict: Verdict, part:
     assert judged(rules(line), build(FOUR, {"proto": protocol, "fragment": part})).verdict is verdict
 
 
+def test_any_spi_of_a_tracked_flow() -> None:
+    """Another packet of the flow may have another SPI, which matters where the rule asks for one."""
+    tracked = "-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP"
+    esp = build(FOUR, {"proto": 50, "spi": 5})
+    for line, verdict in (("-p esp -m esp", DROP), ("-p esp -m esp --espspi 5", UNDECIDED)):
+        assert judged(rules(tracked, f"-A INPUT {line} -j DROP"), esp).verdict is verdict
+
+
 def test_unknown_interface() -> None:
     assert judged(rules("-A INPUT -i wan0 -j DROP"), interface=None).verdict is UNDECIDED
     assert judged(rules("-A INPUT ! -i lo -j DROP"), interface=None).verdict is DROP
