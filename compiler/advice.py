@@ -109,7 +109,7 @@ def _won(now: Report, then: Report) -> list[Entry]:
 
 
 def _place(cause: Cause) -> str:
-    return f"line {cause.line}" if cause.rule else f"the policy of {cause.chain}"
+    return cause.place if cause.rule else f"the policy of {cause.chain}"
 
 
 def _more(count: int) -> str:

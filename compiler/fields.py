@@ -14,6 +14,11 @@ class Family(StrEnum):
     IPV4 = "ipv4"
     IPV6 = "ipv6"
 
+    @property
+    def spoken(self) -> str:
+        """For sentences."""
+        return self.value.replace("ip", "IP")
+
 
 @dataclass(frozen=True, slots=True)
 class Field:

@@ -21,10 +21,12 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """One input text. `name` is what messages call it ("rules.v4", "<stdin>", "iptables-save")."""
+    """One input text. `name` is what messages call it ("rules.v4", "<stdin>", "iptables-save"). `among`: it
+    is one of several, so that the number of a line does not say which line."""
 
     name: str
     text: str = field(repr=False)
+    among: bool = field(default=False, repr=False)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -47,6 +49,16 @@ class Span:
     @property
     def text(self) -> str:
         return self.source.line(self.line)[self.column - 1 : self.end_column - 1]
+
+    @property
+    def place(self) -> str:
+        """For people."""
+        return f"line {self.line}" + (f" of {self.source.name}" if self.source.among else "")
+
+    @property
+    def address(self) -> str:
+        """For `--rule`."""
+        return f"{self.source.name}:{self.line}" if self.source.among else str(self.line)
 
     def __str__(self) -> str:
         return f"{self.source.name}:{self.line}:{self.column}"
@@ -82,10 +94,13 @@ class Diagnostic:
 
 
 class InputError(Exception):
-    """The input is wrong. Carries all diagnostics of the file, in the order of the lines."""
+    """The input is wrong. Carries all diagnostics, in the order of the lines of each file."""
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
-        self.diagnostics = tuple(sorted(diagnostics, key=lambda d: (d.span.line, d.span.column)))
+        files = list(dict.fromkeys(d.span.source.name for d in diagnostics))
+        self.diagnostics = tuple(
+            sorted(diagnostics, key=lambda d: (files.index(d.span.source.name), d.span.line, d.span.column))
+        )
         super().__init__(self.render())
 
     def render(self, longest: int = LONGEST) -> str:

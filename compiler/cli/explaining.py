@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -15,33 +16,30 @@ from ..fields import Family
 from ..host.facts import HostFacts
 from ..pipeline import Compiled, compile_rules
 from ..rules.model import Ruleset
-from ..rules.reader import read
 from ..source import UserError, printable
 from ..verify.lifted import stopping, without
 from ..verify.place import settle
-from .inputs import read_source, tell_of
+from .inputs import read_rules, tell_of
 from .options import Given, Making, given_options, making_options
 from .output import print_json
 
 
 @click.command("explain")
-@click.argument("rules")
-@click.argument("packet", required=False)
+@click.argument("words", nargs=-1, metavar="RULES... [PACKET]")
 @given_options("the interface that the packet comes in at")
 @making_options
 @click.option("--pcap", "capture", help="each packet of a pcap or pcapng file (- for standard input), in sum")
-@click.option("--rule", "line", type=click.IntRange(1), help="a packet that the rule in this line decides")
+@click.option("--rule", "line", metavar="[FILE:]LINE", help="a packet that the rule in this line decides")
 @click.option("--all", "everything", is_flag=True, help="also the rules that say no, however many")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
 def explain_command(
-    rules: str, packet: str | None, given: Given, making: Making, capture: str | None, line: int | None,
+    words: tuple[str, ...], given: Given, making: Making, capture: str | None, line: str | None,
     everything: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Say what RULES do to PACKET, such as 'tcp 203.0.113.9:4444 > 192.0.2.1:22 syn state new', or a whole
     frame in hex digits."""
-    if sum(x is not None for x in (packet, capture, line)) != 1:
-        raise UserError("say which packet: PACKET, --pcap FILE or --rule LINE", "xdptables explain --help")
-    reading = read(read_source(rules), given.family)
+    rules, packet = _rules_and_packet(words, capture, line)
+    reading = read_rules(rules, given.family)
     tell_of(reading, rules)
     rulesets = reading.rulesets
     facts = given.host()
@@ -75,6 +73,17 @@ def explain_command(
         show.show(explained[0], console, everything)
     else:
         show.show_many(explained, console)
+
+
+def _rules_and_packet(
+    words: tuple[str, ...], capture: str | None, line: str | None
+) -> tuple[tuple[str, ...], str | None]:
+    """Without --pcap or --rule the last word is the packet. What is a file is none."""
+    named = (capture is not None) + (line is not None)
+    last_is_packet = len(words) > 1 and not Path(words[-1]).is_file()
+    if not words or named + last_is_packet != 1:
+        raise UserError("say which packet: PACKET, --pcap FILE or --rule LINE", "xdptables explain --help")
+    return (words, None) if named else (words[:-1], words[-1])
 
 
 def _compiled(rulesets: tuple[Ruleset, ...], host: HostFacts, making: Making) -> Compiled:

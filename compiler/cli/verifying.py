@@ -18,7 +18,6 @@ from ..kernel.preflight import check_privileges
 from ..pipeline import compile_rules, made_anew
 from ..progress import Progress
 from ..rules.model import Ruleset
-from ..rules.reader import read
 from ..source import UserError
 from ..verify import show
 from ..verify.derive import derive
@@ -26,7 +25,7 @@ from ..verify.lifted import stopping, without
 from ..verify.place import settle
 from ..verify.run import FRAMES, verify
 from ..verify.wire import Wire, benches, compiled_for, on_the_wire
-from .inputs import read_source, tell_of
+from .inputs import read_rules, read_source, tell_of
 from .options import Given, Making, given_options, making_options
 from .output import print_json
 from .progress import progress_bar
@@ -35,7 +34,7 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 
 
 @click.command("verify")
-@click.argument("rules")
+@click.argument("rules", nargs=-1, required=True)
 @given_options("the interface that the program will serve; decides what -i matches")
 @making_options
 @click.option("--kernel", "on_wire", is_flag=True, help="send frames to real netfilter too, in a namespace")
@@ -45,13 +44,14 @@ _ON_THE_WIRE = 2000  # frames, of those that are tried
 @click.option("--seed", default=1, show_default=True, help="other frames for another number")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output")
 def verify_command(
-    rules: str, given: Given, making: Making, on_wire: bool, only_plan: bool, frames: int, seconds: float,
-    seed: int, as_json: bool,
+    rules: tuple[str, ...], given: Given, making: Making, on_wire: bool, only_plan: bool, frames: int,
+    seconds: float, seed: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Try RULES on frames made from them: the program may drop only what netfilter would have dropped.
+    """Try RULES on frames made from them: the program may drop only what netfilter would have dropped. RULES
+    may be of both families, in one file or in two.
 
     As root the compiled program runs in the kernel, attached to nothing. Exit status 1 on a disagreement."""
-    reading = read(read_source(rules), given.family)
+    reading = read_rules(rules, given.family)
     rulesets = reading.rulesets
     facts = given.host()
     given.note_interface(facts, rulesets)
@@ -83,7 +83,7 @@ def verify_command(
         print_json(show.to_data(found, wire))
     else:
         console = Console(highlight=False)
-        show.show(found, wire, console, shlex.join([rules, *given.words]))
+        show.show(found, wire, console, shlex.join([*rules, *given.words]))
         console.print(f"[bold]{show.verdict(found, wire)}[/bold]", soft_wrap=True)
     if not show.verdict(found, wire).startswith("ok"):
         sys.exit(1)

@@ -9,6 +9,7 @@ from ..fields import Family
 from ..matches.condition import Cube
 from ..matches.view import Kind
 from ..rules.model import Chain, Rule
+from ..source import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,20 @@ class Cause:
     family: Family | None = None
 
     @property
-    def line(self) -> int:
+    def span(self) -> Span | None:
+        """None: of a policy that no line states."""
         if self.rule:
-            return self.rule.line
-        return self.policy.span.line if self.policy and self.policy.span else 0
+            return self.rule.span
+        return self.policy.span if self.policy else None
+
+    @property
+    def line(self) -> int:
+        return self.span.line if self.span else 0
+
+    @property
+    def place(self) -> str:
+        """For people: "line 7", with the file's name where there are several."""
+        return self.span.place if self.span else "policy"
 
     @property
     def text(self) -> str:

@@ -70,7 +70,7 @@ def generate(plan: Plan) -> str:
         only_gated=plan.only_gated,
         recent_ns=RECENT_NS,
         local_drops=any(isinstance(d.then, Drop) and d.then.local for x in plan.lists for d in x.decisions),
-        slots=[comment(c.text, f"slot {i}: line {c.line}: ") for i, c in enumerate(plan.slots[:MOST_SLOTS])],
+        slots=[comment(c.text, f"slot {i}: {c.place}: ") for i, c in enumerate(plan.slots[:MOST_SLOTS])],
         slot_count=len(plan.slots),
         fields=plan.fields,
         group_drops=plan.group_drops,
@@ -140,7 +140,7 @@ def _describe(decision: Decision) -> str:
     cause = then.cause
     assert cause is not None
     head = {Drop: "drop", Accept: "accepted", Undecided: "left to netfilter"}[type(then)]
-    return comment(cause.text, f"{head}, line {cause.line}: ")
+    return comment(cause.text, f"{head}, {cause.place}: ")
 
 
 def _action(decision: Decision, family: Family, plan: Plan, count: int) -> tuple[str, ...]:

@@ -68,7 +68,7 @@ class Example:
 
 
 def find(
-    rulesets: Sequence[Ruleset], host: HostFacts, compiled: Compiled, line: int, place: Place
+    rulesets: Sequence[Ruleset], host: HostFacts, compiled: Compiled, line: str, place: Place
 ) -> Example:
     """Raises UserError where the line holds no rule, nor the policy of a chain."""
     ruleset, table, rule = _rule_at(rulesets, line)
@@ -143,20 +143,40 @@ def _try(explainer: Explainer, ruleset: Ruleset, rule: Rule, specs: Iterable[Spe
     return Example(rule, shadows=tuple(shadows))
 
 
-def _rule_at(rulesets: Sequence[Ruleset], line: int) -> tuple[Ruleset, Table, Rule]:
-    near: list[int] = []
+def _rule_at(rulesets: Sequence[Ruleset], address: str) -> tuple[Ruleset, Table, Rule]:
+    """`address`: a line, or a file's name, a colon and a line."""
+    name, line = _parsed(address)
+    near: list[Span] = []
+    found: list[tuple[Ruleset, Table, Rule]] = []
     for ruleset in rulesets:
         for table in ruleset.tables:
             for rule in table.rules():
+                if name not in ("", rule.span.source.name):
+                    continue
+                near.append(rule.span)
                 if rule.line == line:
-                    return ruleset, table, rule
-                near.append(rule.line)
+                    found.append((ruleset, table, rule))
             for chain in table.chains:
-                if chain.policy is not None and chain.span is not None and chain.span.line == line:
-                    return ruleset, table, _policy_rule(table, chain, chain.span)
-    closest = sorted(near, key=lambda n: abs(n - line))[:1]
-    hint = f"the closest rule is in line {closest[0]}" if closest else "there are no rules"
-    raise UserError(f"line {line} holds no rule", hint)
+                span = chain.span
+                if chain.policy is None or span is None or name not in ("", span.source.name):
+                    continue
+                if span.line == line:
+                    found.append((ruleset, table, _policy_rule(table, chain, span)))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = " or ".join(f"--rule {rule.span.address}" for _, _, rule in found)
+        raise UserError(f"each file has a rule in line {line}", f"say which: {which}")
+    closest = min(near, key=lambda s: abs(s.line - line), default=None)
+    hint = f"the closest rule is in {closest.place}" if closest else "there are no rules"
+    raise UserError(f"line {address} holds no rule", hint)
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    name, _, number = address.rpartition(":")
+    if not number.isascii() or not number.isdigit() or int(number) == 0:
+        raise UserError(f"--rule {address}: no number of a line", "such as --rule 12, or --rule FILE:12")
+    return name, int(number)
 
 
 def _policy_rule(table: Table, chain: Chain, span: Span) -> Rule:
@@ -224,14 +244,14 @@ def show(found: Example, console: Console, everything: bool) -> None:
         said = f" state {found.state.value.lower()}" if found.state else ""
         sure = "" if _met(found.explained, rule) == "surely" else ", unless an earlier rule takes it"
         console.print(
-            f"line {rule.line}: {escape(rule.text)}\ngets this packet{said and f', with{said}'}{sure}:",
+            f"{escape(rule.place)}: {escape(rule.text)}\ngets this packet{said and f', with{said}'}{sure}:",
             soft_wrap=True,
         )
         packets.show(found.explained, console, everything)
         return
-    console.print(f"line {rule.line}: {escape(rule.text)}\n{escape(_nothing(found))}", soft_wrap=True)
+    console.print(f"{escape(rule.place)}: {escape(rule.text)}\n{escape(_nothing(found))}", soft_wrap=True)
     for shadow in found.shadows[:10]:
-        console.print(f"  line {shadow.line}: {escape(shadow.text)}", soft_wrap=True)
+        console.print(f"  {escape(shadow.place)}: {escape(shadow.text)}", soft_wrap=True)
 
 
 def _nothing(found: Example) -> str:

@@ -21,7 +21,6 @@ from ..verify.readable import readable
 from .path import Path, follow
 
 _DID_NOT_FIT = "the decision did not fit into the program"
-_FAMILY = {Family.IPV4: "IPv4", Family.IPV6: "IPv6"}
 _HAVE_AN_ENTRY = (State.ESTABLISHED, State.RELATED)
 
 
@@ -93,7 +92,7 @@ class Explainer:
         if packet.pkttype == 0 and packet.mac_dst != int.from_bytes(self.mac):
             return Explained(readable(frame), None, ruling, why="the frame is for another MAC")
         if self.families and packet.family not in self.families:
-            why = f"no rules of {_FAMILY[packet.family]} are given"
+            why = f"no rules of {packet.family.spoken} are given"
             return Explained(readable(frame), None, ruling, why=why)
         # A host that forwards nowhere drops what is for another before INPUT, in silence.
         leaves = why_not_local(packet, replace(self.host, forwards4=True), False)

@@ -44,7 +44,7 @@ def _show_path(path: Path, line: Any, everything: bool) -> None:
         style = _STYLE[step.answer]
         # In brackets: if nothing before takes the packet.
         word = f"({step.answer.value})" if step.doubt and step.answer is not Answer.NO else step.answer.value
-        at = f"line {step.rule.line}" if step.rule else "policy"
+        at = step.rule.place if step.rule else "policy"
         text = escape(step.rule.text if step.rule else f"{_end_word(step)}s it")
         line(f"[{style}]{word:>9}[/{style}]  {at:<9} {'  ' * step.depth}{text}{_because(step)}")
     if skipped:
@@ -68,7 +68,7 @@ def _end_word(step: Step) -> str:
 
 def _by(step: Step) -> str:
     if step.rule is not None:
-        return f"by line {step.rule.line}"
+        return f"by {step.rule.place}"
     return f"by the policy of {step.table} {step.chain}" if step.chain else "as no rule does otherwise"
 
 
@@ -111,7 +111,7 @@ def in_xdp(found: Explained) -> str:
 def _cause(cause: Cause | None) -> str:
     if cause is None:
         return "no rule"
-    return f"line {cause.line}: {cause.text}" if cause.line else cause.text
+    return f"{cause.place}: {cause.text}" if cause.line else cause.text
 
 
 def decider(found: Explained) -> str:
@@ -126,7 +126,10 @@ def decider(found: Explained) -> str:
     same = path.same_end
     if same:
         return f"{same} by one of {len(path.ends)} rules"
-    lines = ", ".join(str(e.rule.line) for e in path.ends if e.rule)
+    rules = [e.rule for e in path.ends if e.rule]
+    if any(r.span.source.among for r in rules):
+        return f"does what {', '.join(r.place for r in rules)} say"
+    lines = ", ".join(str(r.line) for r in rules)
     return f"does what lines {lines} say" if lines else "does what is not known"
 
 
@@ -146,7 +149,7 @@ def _short(found: Explained) -> str:
     ruling = found.ruling
     if not ruling.drop:
         return "passes"
-    at = f" by line {ruling.cause.line}" if ruling.cause and ruling.cause.line else ""
+    at = f" by {ruling.cause.place}" if ruling.cause and ruling.cause.line else ""
     beyond = " beyond a budget" if ruling.budget else ""
     return f"drops{at}{beyond}" + (" if conntrack has no entry" if ruling.gated else "")
 

@@ -63,8 +63,8 @@ class _Seen:
         if at == len(self.undecided):
             return "earlier rules decide all its packets"
         then = self.undecided[at]
-        line = then.cause.line if then.cause else 0
-        return f"line {line} may decide its packets first ({then.why})"
+        place = then.cause.place if then.cause else "a rule"
+        return f"{place} may decide its packets first ({then.why})"
 
 
 class Known:

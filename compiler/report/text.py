@@ -31,7 +31,7 @@ def show(report: Report, console: Console) -> None:
     rows = report.entries if len(report.entries) <= MOST else [e for e in report.entries if e.drops][:MOST]
     for entry in rows:
         style = STYLE[entry.fate]
-        place = f"line {entry.cause.line}" if entry.cause.line else "policy"
+        place = entry.cause.place
         console.print(
             f"[{style}]{entry.fate.value:>19}[/{style}]  {place:<10} {entry.cause.table:<7}"
             f" {escape(entry.cause.text)}",

@@ -101,6 +101,10 @@ class Rule:
     def line(self) -> int:
         return self.span.line
 
+    @property
+    def place(self) -> str:
+        return self.span.place
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:

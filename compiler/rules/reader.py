@@ -10,7 +10,7 @@ from ..fields import Family
 from ..matches.spec import MatchSpec, TargetSpec
 from ..matches.table import MATCHES, TARGETS
 from ..progress import Progress, silent
-from ..source import Diagnostic, InputError, Source
+from ..source import Diagnostic, InputError, Source, Span
 from .arguments import Typing
 from .build import LineBuilder
 from .chains import OpenTable, Refused
@@ -67,6 +67,32 @@ def read(
         variant = known[0].variant if known else Variant.UNKNOWN
         rulesets.append(Ruleset(family or (known[0].family if known else guess(source)), variant, ()))
     return Reading(tuple(rulesets), tuple(sorted(found, key=lambda d: (d.span.line, d.span.column))))
+
+
+def read_all(sources: Sequence[Source], family: Family | None = None, progress: Progress = silent) -> Reading:
+    """As `read`, of several files, each with rules of its own family. Raises InputError with all errors."""
+    found: list[Diagnostic] = []
+    readings: list[Reading] = []
+    for source in sources:
+        try:
+            readings.append(read(source, family, progress=progress))
+        except InputError as e:
+            found += e.diagnostics
+    where: dict[Family, Span] = {}
+    for table in ((r.family, t) for reading in readings for r in reading.rulesets for t in r.tables[:1]):
+        of, span = table[0], table[1].span
+        if span is not None and span.source is not where.setdefault(of, span).source:
+            hint = "give one dump of each family: rules of one family are one whole"
+            found.append(
+                Diagnostic(span, f"the {of.spoken} rules are in {where[of].source.name} already", hint)
+            )
+    if found:
+        raise InputError(found)
+    rulesets = [r for reading in readings for r in reading.rulesets]
+    used = {r.family for r in rulesets if r.tables}
+    empty = {r.family: r for r in rulesets if r.family not in used}
+    warnings = tuple(d for reading in readings for d in reading.warnings)
+    return Reading((*(r for r in rulesets if r.tables), *empty.values()), warnings)
 
 
 def _nameless(table: Table) -> Iterator[Diagnostic]:

@@ -12,7 +12,7 @@ from ..reference.answers import Answer
 from ..reference.connection import Entry, State
 from ..reference.interpret import Judge, Outcome, Verdict
 from ..rules.model import Rule, Ruleset
-from .model import Comparison, Disagreement, Frame, Ruling
+from .model import Comparison, Disagreement, Frame, Ruling, key_of
 
 
 def compare(
@@ -68,7 +68,7 @@ def compare(
         judged=judged,
         missed=could if missed else -1,
         causes=dict(causes),
-        met=frozenset(met.values()),
+        met=frozenset(key_of(rule) for rule in met.values()),
         disagreements=tuple(wrong),
     )
 

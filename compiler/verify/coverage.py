@@ -17,7 +17,7 @@ from ..reference.locality import why_not_local
 from ..reference.packet import Packet, Unreadable, parse
 from ..report.entries import Entry, Fate
 from ..rules.model import Rule, Ruleset
-from .model import Frame
+from .model import Frame, RuleKey, key_of
 from .regions import Regions
 
 #: A decision by its list and its index there.
@@ -44,15 +44,14 @@ def dead(compiled: Compiled, unreached: Collection[Key]) -> set[Key]:
     return found
 
 
-def unmet(compiled: Compiled, met: Collection[Rule], interface: str) -> tuple[Entry, ...]:
+def unmet(compiled: Compiled, met: Collection[RuleKey], interface: str) -> tuple[Entry, ...]:
     """Rules on the path that no frame fits; not those that none can reach, or of another interface."""
-    keys = {_key(rule) for rule in met}
     return tuple(
         e
         for e in compiled.report.entries
         if e.cause.rule is not None
         and e.fate is not Fate.UNREACHABLE
-        and _key(e.cause.rule) not in keys
+        and key_of(e.cause.rule) not in met
         and not of_another_interface(e.cause.rule, interface)
     )
 
@@ -63,19 +62,19 @@ def met_in_doubt(
     frames: Sequence[Frame],
     wanted: Sequence[Entry],
     until: float,
-) -> frozenset[Rule]:
+) -> frozenset[RuleKey]:
     """Of the `wanted` rules, those that a frame fits and may come to, whatever state it has and whatever a
     match before answers that counts. The judge goes no further than what is certain."""
-    left = {_key(e.cause.rule): e.cause.rule for e in wanted if e.cause.rule is not None}
-    found: set[Rule] = set()
+    left = {key_of(e.cause.rule) for e in wanted if e.cause.rule is not None}
+    found: set[RuleKey] = set()
     for packet in _readable(frames, host):
         if not left or time.monotonic() > until:
             break
         leaves = why_not_local(packet, replace(host, forwards4=True), False)
         for step in follow(rulesets, packet, host, host.interface.name or None, None, leaves).steps:
             if step.rule is not None and step.answer is not Answer.NO:
-                rule = left.pop(_key(step.rule), None)
-                found |= {rule} if rule is not None else set()
+                found |= {key_of(step.rule)} & left
+        left -= found
     return frozenset(found)
 
 
@@ -93,7 +92,3 @@ def _readable(frames: Sequence[Frame], host: HostFacts) -> Iterator[Packet]:
 def of_another_interface(rule: Rule, interface: str) -> bool:
     names = [o for m in rule.matches for o in m.options if o.name == "-i" and isinstance(o.value, str)]
     return any(fnmatchcase(interface, o.value.replace("+", "*")) == o.negated for o in names)
-
-
-def _key(rule: Rule) -> tuple[str, int]:
-    return rule.span.source.name, rule.line

@@ -11,6 +11,13 @@ from ..matches.view import Kind
 from ..reference.interpret import Outcome
 from ..rules.model import Rule
 
+#: Name of the file, and line: rules of the two families may be equal.
+RuleKey = tuple[str, int]
+
+
+def key_of(rule: Rule) -> RuleKey:
+    return rule.span.source.name, rule.line
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -85,5 +92,5 @@ class Comparison:
     missed: int = -1
     known: int = 0
     causes: dict[Cause, int] = field(default_factory=dict)
-    met: frozenset[Rule] = frozenset()
+    met: frozenset[RuleKey] = frozenset()
     disagreements: tuple[Disagreement, ...] = ()

@@ -40,11 +40,11 @@ def show(found: Verification, wire: Wire | None, console: Console, rules: str = 
         line("", f"{c.known} of the gated drops were tried again with an entry in conntrack")
     line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
     for entry in found.unmet[:MOST]:
-        line("", f"not met: line {entry.cause.line}: {escape(entry.cause.text)}", "dim")
+        line("", f"not met: {_named(entry.cause)}", "dim")
     if len(found.unmet) > MOST:
         line("", f"and {len(found.unmet) - MOST} more rules; --json names them", "dim")
-    if found.unmet:
-        line("", f"why: xdptables explain {escape(rules)} --rule {found.unmet[0].cause.line}", "dim")
+    if found.unmet and (span := found.unmet[0].cause.span):
+        line("", f"why: xdptables explain {escape(rules)} --rule {escape(span.address)}", "dim")
     for kind, index, cause in found.unreached[:MOST]:
         line("", f"no frame reached decision {index} of {kind}, a drop by {_named(cause)}", "dim")
     for frame in found.differing[:MOST]:
@@ -95,7 +95,7 @@ def refuse_disagreements(result: Comparison) -> None:
         f"the program drops what netfilter may accept, so it is not loaded ({result.tried} frames tried):"
     ]
     for cause, wrong in list(_by_cause(result.disagreements).items())[:MOST]:
-        what = f"line {cause.line}: {cause.text}" if cause else "a rule"
+        what = f"{cause.place}: {cause.text}" if cause else "a rule"
         lines += [what, f"  {readable(wrong[0].frame.data)}", f"  {_judgement(wrong[0].outcome)}"]
     raise UserError("\n    ".join(lines), "this is a defect of xdptables: please report it")
 
@@ -155,11 +155,11 @@ def _by_cause(disagreements: tuple[Disagreement, ...]) -> dict[Cause | None, lis
 def _named(cause: Cause | None) -> str:
     if cause is None:
         return "a rule"
-    return f"line {cause.line}: {escape(cause.text)}" if cause.line else escape(cause.text)
+    return f"{escape(cause.place)}: {escape(cause.text)}" if cause.line else escape(cause.text)
 
 
 def _judgement(outcome: Outcome) -> str:
-    at = f", by line {outcome.rule.line}" if outcome.rule else ""
+    at = f", by {outcome.rule.place}" if outcome.rule else ""
     match outcome.verdict:
         case Verdict.ACCEPT:
             return f"netfilter accepts it{at}"

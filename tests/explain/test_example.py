@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def example(text: str, line: int, family: Family | None = None) -> Example:
     rulesets = read_rulesets(Source("rules", text), family)
-    return find(rulesets, HOST, compile_rules(rulesets, HOST), line, PLACE)
+    return find(rulesets, HOST, compile_rules(rulesets, HOST), str(line), PLACE)
 
 
 SHADOWS = """*filter
