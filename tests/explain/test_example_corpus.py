@@ -36,7 +36,7 @@ def test_no_frame_contradicts_a_proof(part: int) -> None:
         compiled = compile_rules(rulesets, HOST)
         proven: dict[int, Example] = {}
         for rule in rules:
-            found = find(rulesets, HOST, compiled, rule.line, PLACE)
+            found = find(rulesets, HOST, compiled, str(rule.line), PLACE)
             if found.proven:
                 proven[id(rule)] = found
         proofs += len(proven)
