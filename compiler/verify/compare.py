@@ -41,7 +41,7 @@ def compare(
     causes: Counter[Cause] = Counter()
     met: dict[int, Rule] = {}  # by id: hashing a rule takes longer than judging it
     wrong: list[Disagreement] = []
-    judged, could = 0, 0
+    judged, judged_passed, could = 0, 0, 0
     for index in (*_in_turn(dropped, rulings), *passed):
         if until is not None and time.monotonic() > until:
             break
@@ -49,6 +49,7 @@ def compare(
         met.update((id(rule), rule) for rule, answer in outcome.trace if answer is not Answer.NO)
         tick()
         if not rulings[index].drop:
+            judged_passed += 1
             could += outcome.verdict is Verdict.DROP
             # Where the state is not known the walk ends early; this one shows which rules are met at all.
             further = judge.outcome(frames[index].data, state=State.NEW).trace
@@ -67,6 +68,7 @@ def compare(
         gated=sum(rulings[i].gated for i in dropped),
         judged=judged,
         missed=could if missed else -1,
+        judged_passed=judged_passed,
         causes=dict(causes),
         met=frozenset(key_of(rule) for rule in met.values()),
         disagreements=tuple(wrong),

@@ -79,7 +79,7 @@ class Disagreement:
 class Comparison:
     """`tried` frames, of which `dropped` were dropped, `gated` of these after a look at conntrack.
 
-    `missed`: frames that the judge is certain of and that passed; -1 where that was not asked.
+    `missed`: frames that the judge is certain of and that passed, of `judged_passed`; -1: that was not asked.
     `causes`: how often each rule or policy dropped. `judged`: how many drops the judge was asked about; fewer
     than `dropped` when time ran out. `met`: rules that some frame it was asked about fits, or may fit.
     `known`: gated drops that were tried again with an entry in conntrack, where they have to pass.
@@ -90,6 +90,7 @@ class Comparison:
     gated: int
     judged: int
     missed: int = -1
+    judged_passed: int = 0
     known: int = 0
     causes: dict[Cause, int] = field(default_factory=dict)
     met: frozenset[RuleKey] = frozenset()

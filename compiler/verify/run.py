@@ -31,13 +31,16 @@ from .program import ProgramSubject, loaded
 FRAMES = 6000
 _BATCH = 128
 _KNOWN = 256  # gated drops that are tried again with an entry
+_FEWER = "more frames would have been tried"
+_IDLE = 512  # frames at most for a program that has no decision to drop
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """`subject`: "program" or "plan". `decisions`: how many there are that drop some packet; `unreached`: the
     causes of those that no frame reached. `unmet`: rules that no frame fits. `differing`: frames on which
-    program and plan differ, though neither drops wrongly."""
+    program and plan differ, though neither drops wrongly. `idle`: no decision drops, so few frames were
+    tried, and what passes was not judged. `cut`: what there was no time for."""
 
     subject: str
     comparison: Comparison
@@ -47,6 +50,8 @@ class Verification:
     unmet: tuple[Entry, ...]
     differing: tuple[Frame, ...] = ()
     seconds: float = 0.0
+    idle: bool = False
+    cut: tuple[str, ...] = ()
 
     @property
     def disagreements(self) -> tuple[Disagreement, ...]:
@@ -71,9 +76,15 @@ def verify(
     judging frames; a ruleset that needs longer gets fewer. `limited`: as for Judge."""
     started = time.monotonic()
     until = started + seconds
-    frames = _frames(rulesets, host, compiled, limit, started + seconds / 3, seed, progress)
+    every = dropping(compiled)
+    idle = not every
+    limit = min(limit, _IDLE) if idle else limit
+    frames, cut = _frames(rulesets, host, compiled, limit, started + seconds / 3, seed, progress)
+    progress("running the plan", 0, 0)
+    planned = _planned(PlanSubject(compiled.plan, host), frames, started + seconds * 2 / 3)
+    if len(planned) < len(frames):
+        frames, cut = frames[: len(planned)], (_FEWER,)
     data = [f.data for f in frames]
-    planned = PlanSubject(compiled.plan, host).rule(data)
     rulings = planned
     judge = judge_of(rulesets, host, limited)
     differing: tuple[Frame, ...] = ()
@@ -91,15 +102,18 @@ def verify(
         done += 1
         progress("judging", done, len(frames))
 
-    result = compare(rulesets, host, frames, rulings, missed=True, until=until, tick=tick, judge=judge)
+    result = compare(rulesets, host, frames, rulings, missed=not idle, until=until, tick=tick, judge=judge)
     result = replace(result, known=known, disagreements=(*result.disagreements, *wrong))
-    missing = unmet(compiled, result.met, host.interface.name)
+    cut += _unjudged(result)
+    missing = () if idle else unmet(compiled, result.met, host.interface.name)
     if missing:
         progress("looking for rules that were not met", 0, 0)
         doubtful = met_in_doubt(rulesets, host, frames, missing, until)
         result = replace(result, met=result.met | doubtful)
         missing = unmet(compiled, result.met, host.interface.name)
-    every, reached = dropping(compiled), {key for r in planned for key in r.reached}
+        if missing and time.monotonic() > until:
+            cut += ("rules that no frame met were not looked for in all frames",)
+    reached = {key for r in planned for key in r.reached}
     unreached = [k for k in every if k not in reached]
     no_packet = dead(compiled, unreached)
     unreached = [k for k in unreached if k not in no_packet]
@@ -112,6 +126,8 @@ def verify(
         unmet=missing,
         differing=differing,
         seconds=time.monotonic() - started,
+        idle=idle,
+        cut=cut,
     )
 
 
@@ -203,16 +219,38 @@ def _frames(
     until: float,
     seed: int,
     progress: Progress,
-) -> list[Frame]:
+) -> tuple[list[Frame], tuple[str, ...]]:
+    """And what there was no time for."""
     _, place = settle(host)
     frames = []
+    cut: tuple[str, ...] = ()
     for frame in derive(rulesets, compiled.plan.lists, place, limit, seed):
         frames.append(frame)
         if len(frames) % 64 == 0:
             progress("deriving frames", len(frames), limit)
-            if time.monotonic() > until:
+            if time.monotonic() > until and len(frames) < limit:
+                cut = (_FEWER,)
                 break
-    return _spread(frames)
+    return _spread(frames), cut
+
+
+def _planned(subject: PlanSubject, frames: Sequence[Frame], until: float) -> list[Ruling]:
+    """Of as many frames as there is time for; in large plans one takes milliseconds."""
+    rulings: list[Ruling] = []
+    for frame in frames:
+        if time.monotonic() > until:
+            break
+        rulings.append(subject.ruling(frame.data))
+    return rulings
+
+
+def _unjudged(result: Comparison) -> tuple[str, ...]:
+    if result.judged < result.dropped:
+        return (f"{result.judged} of {result.dropped} drops were judged, and nothing that passes",)
+    passed = result.tried - result.dropped
+    if result.missed >= 0 and result.judged_passed < passed:
+        return (f"{result.judged_passed} of {passed} frames that pass were judged",)
+    return ()
 
 
 def _with_entries(

@@ -29,16 +29,20 @@ def show(found: Verification, wire: Wire | None, console: Console, rules: str = 
 
     gated = f", {c.gated} of them after a look at conntrack" if c.gated else ""
     line("tried", f"{c.tried} frames on the {_SUBJECT[found.subject]}: {c.dropped} dropped{gated}")
-    if c.judged < c.dropped:
-        line("", f"time ran out: {c.judged} of these drops were judged", "yellow")
+    for what in found.cut:
+        line("", f"time ran out (--seconds): {what}", "yellow")
+    if found.idle:
+        line("", "no decision drops: a few frames do, and what passes is not judged")
     right = c.judged - len(found.disagreements)
-    line("judged", f"{right} of {c.judged} drops are what netfilter certainly does")
+    if c.dropped or not found.idle:
+        line("judged", f"{right} of {c.judged} drops are what netfilter certainly does")
     if c.missed > 0:
         which = "frame passes" if c.missed == 1 else "frames pass"
         line("", f"{c.missed} {which} that netfilter certainly drops: this costs speed only", "dim")
     if c.known:
         line("", f"{c.known} of the gated drops were tried again with an entry in conntrack")
-    line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
+    if not found.idle:
+        line("covered", f"{found.reached} of {found.decisions} dropping decisions, and {_rules(found)}")
     for entry in found.unmet[:MOST]:
         line("", f"not met: {_named(entry.cause)}", "dim")
     if len(found.unmet) > MOST:
@@ -82,8 +86,13 @@ def verdict(found: Verification, wire: Wire | None) -> str:
     wrong = len(found.disagreements) + (len(wire.lost) + len(wire.gained) if wire else 0)
     if wrong:
         return f"wrong on {_frames(wrong)}: this is a defect of xdptables; do not load these rules"
-    if not found.comparison.dropped:
+    c = found.comparison
+    if not c.dropped:
         return "ok: nothing is dropped"
+    if not c.judged:
+        return "time ran out before any drop was judged: --seconds gives it more"
+    if c.judged < c.dropped:
+        return f"ok so far: none of the {c.judged} drops that were judged is one that netfilter lets through"
     return "ok: nothing is dropped that netfilter would have let through"
 
 
@@ -106,6 +115,7 @@ def to_data(found: Verification, wire: Wire | None) -> dict[str, Any]:
         "ok": verdict(found, wire).startswith("ok"),
         "subject": found.subject,
         "seconds": round(found.seconds, 2),
+        "time_ran_out": list(found.cut),
         "frames": {
             "tried": c.tried, "dropped": c.dropped, "gated": c.gated, "judged": c.judged, "missed": c.missed,
             "known": c.known,
