@@ -15,8 +15,9 @@ from ..reference.locality import why_not_local
 from ..reference.packet import Packet, Unreadable, parse
 from ..rules.model import Ruleset
 from ..source import UserError
+from ..verify import planned
 from ..verify.model import Ruling
-from ..verify.planned import PlanSubject
+from ..verify.planned import PlanSubject, kinds
 from ..verify.readable import readable
 from .path import Path, follow
 
@@ -27,7 +28,7 @@ _HAVE_AN_ENTRY = (State.ESTABLISHED, State.RELATED)
 @dataclass(frozen=True, slots=True)
 class Explained:
     """`path`: None where no rule is asked, for `why`. `ruling`: of the program, where conntrack has no entry;
-    `entry`: it has one, by the state that was given."""
+    `entry`: it has one, by the state that was given, and the program asks it about such packets."""
 
     text: str
     path: Path | None
@@ -101,4 +102,11 @@ class Explainer:
             state = left[0] if len(left) == 1 and left[0] is not State.UNKNOWN else None
         name = self.host.interface.name or None
         path = follow(self.rulesets, packet, self.host, name, state, leaves)
-        return Explained(readable(frame), path, ruling, state in _HAVE_AN_ENTRY)
+        return Explained(readable(frame), path, ruling, state in _HAVE_AN_ENTRY and self._asks(frame))
+
+    def _asks(self, frame: bytes) -> bool:
+        try:
+            gate, _ = kinds(planned.parse(frame, int.from_bytes(self.mac)))
+        except planned.Passes:
+            return False
+        return gate is not None and bool(self.subject.lists[gate].decisions)

@@ -105,7 +105,17 @@ def in_xdp(found: Explained) -> str:
         return f"{how}, by {_cause(ruling.cause)}"
     because = f": {ruling.why}" if ruling.why else ""
     at = f" ({_cause(ruling.cause)})" if ruling.cause else ""
+    if found.entry and _accepted_by_state(found):
+        without = f"; without one{because}{at}" if because else ""
+        return f"passes it to netfilter: conntrack has an entry for it{without}"
     return f"passes it to netfilter{because}{at}"
+
+
+def _accepted_by_state(found: Explained) -> bool:
+    """For certain, by a rule that asks for the state of the connection: no other reason is needed then."""
+    ends = found.path.ends if found.path is not None else ()
+    rule = ends[0].rule if len(ends) == 1 and ends[0].end is End.ACCEPT else None
+    return rule is not None and any(m.name in ("state", "conntrack") for m in rule.matches)
 
 
 def _cause(cause: Cause | None) -> str:

@@ -86,6 +86,25 @@ def test_with_a_state_there_is_one() -> None:
     assert in_xdp(found) == "passes it to netfilter: conntrack has an entry for it"
 
 
+def test_an_entry_is_named_before_what_would_pass_it_anyway() -> None:
+    text = table(
+        "-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT",
+        "-A INPUT -s 10.0.0.0/8 -j DROP",
+        "-A INPUT -m limit --limit 1/sec -j LOG",
+        policy="DROP",
+    )
+    counts = "-m limit: counts packets (line 5: -A INPUT -m limit --limit 1/sec -j LOG)"
+    assert in_xdp(explained(text, State.NEW, dport=23)) == f"passes it to netfilter: {counts}"
+    assert in_xdp(explained(text, State.ESTABLISHED, dport=23)) == (
+        f"passes it to netfilter: conntrack has an entry for it; without one: {counts}"
+    )
+    # Where the program does not ask conntrack, or the rules do not, it has no part in it.
+    for packet in ({"proto": 1, "icmp": 0x0800}, {"proto": 47}):
+        assert "an entry" not in in_xdp(explained(text, State.ESTABLISHED, **packet))
+    plain = explained(table("-A INPUT -m limit --limit 1/sec -j LOG"), State.ESTABLISHED)
+    assert "an entry" not in in_xdp(plain)
+
+
 def test_why_it_passes() -> None:
     found = explained(table("-A INPUT -p tcp -j REJECT", policy="DROP"))
     assert in_netfilter(found) == "rejects it by line 3"
