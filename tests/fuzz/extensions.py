@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fuzz import totals
 from fuzz.case import Case, Counts
 from fuzz.rulesets import Rule, Rules, Table
-from fuzz.run import VARIANTS, own_state, told, totals
+from fuzz.run import VARIANTS, own_state, told
 from fuzz.trial import arenas
 from rules import corpus
 from rules.test_corpus import cases
@@ -76,7 +77,7 @@ def run(first: int = 0, step: int = 1) -> tuple[Counts, float]:
             counts.add(told(ring, named.case, number, named.name))
             if time.monotonic() - shown > 60:
                 shown = time.monotonic()
-                print(f"{shown - start:.0f} s: {totals(counts)}", flush=True)
+                print(f"{shown - start:.0f} s: {totals.line(counts)}", flush=True)
     return counts, time.monotonic() - start
 
 
@@ -88,7 +89,7 @@ def main() -> int:
         )
         return 2
     counts, seconds = run()
-    print(f"{totals(counts)} in {seconds:.0f} s")
+    print(totals.table(counts, seconds))
     return 1 if counts.disagreements else 0
 
 

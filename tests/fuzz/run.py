@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from fuzz import dumps
+from fuzz import dumps, totals
 from fuzz.case import Case, Counts, Result, Wrong, of_seed
 from fuzz.shrink import shrink
 from fuzz.trial import BETWEEN_HOSTS, PLAN, Arena, again, arenas, plan_is_wrong, steady, trial, whole
@@ -40,7 +40,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the namespaces go as well
     print(f"first seed {options.seed}", flush=True)
     counts, seconds = run(options.seed, options.seconds, options.trials)
-    print(f"{totals(counts)} in {seconds:.0f} s")
+    print(totals.table(counts, seconds))
     if options.json:
         Path(options.json).write_text(json.dumps({**dataclasses.asdict(counts), "seconds": seconds}) + "\n")
     return 1 if counts.disagreements else 0
@@ -60,7 +60,7 @@ def run(seed: int, seconds: float, trials: int = sys.maxsize) -> tuple[Counts, f
             number += 1
             if time.monotonic() - shown > 60:
                 shown = time.monotonic()
-                print(f"{shown - start:.0f} s: {totals(counts)}", flush=True)
+                print(f"{shown - start:.0f} s: {totals.line(counts)}", flush=True)
     return counts, time.monotonic() - start
 
 
@@ -73,10 +73,6 @@ def text_trial(seed: int) -> Counts:
         print(f"\nBROKEN TEXT, seed {seed}: {data!r}\n{traceback.format_exc()}", flush=True)
         return Counts(broken_texts=1, disagreements=1)
     return Counts(broken_texts=1, broken_texts_refused=result == "refused")
-
-
-def totals(counts: Counts) -> str:
-    return ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in vars(counts).items())
 
 
 def told(ring: Arena, case: Case, seed: int, name: str) -> Counts:
