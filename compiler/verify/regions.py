@@ -87,11 +87,10 @@ class Regions:
 
     def possible(self, cube: Cube) -> Cube | None:
         """What can be in one packet: ports only under their protocols, and so on."""
-        names = set(cube.fields)
-        wanted = {n for n in names if n in _PROTOCOLS}
-        if not wanted:
+        wanted = {n for n in cube.fields if n in _PROTOCOLS}
+        protocols = _LOOKED_UP if self.list.kind.no_entry else _ALL
+        if not wanted and protocols is _ALL:
             return cube
-        protocols = _ALL
         for name in wanted:
             values = _PROTOCOLS[name]
             allowed = cube.get(name)
@@ -168,6 +167,7 @@ def _set(*values: int) -> IntervalSet:
 
 
 _ALL = IntervalSet.full(8)
+_LOOKED_UP = _set(6, 17)  # only of these conntrack can be asked
 #: Fields that only some protocols have; in others they read as 0.
 _PROTOCOLS = {
     "sport": _set(6, 17, 33, 132, 136),

@@ -63,6 +63,22 @@ def test_dead_decisions_are_not_asked_for() -> None:
     assert found.decisions == found.reached > 0 and not found.unreached
 
 
+def test_what_conntrack_is_asked_about_is_tcp_or_udp() -> None:
+    """A packet of another protocol fits the drop just as well, and never comes to it."""
+    text = (
+        "*filter\n:INPUT DROP [0:0]\n-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n"
+        "-A INPUT -p tcp -j LOG\n-A INPUT -m pkttype --pkt-type broadcast -j DROP\nCOMMIT\n"
+    )
+    rulesets, done = compiled(text)
+    (gate,) = (d for d in done.plan.lists if d.kind is Kind.IPV4_NO_ENTRY)
+    regions = Regions(gate, PLACE)
+    for index, item in enumerate(gate.decisions):
+        packet = regions.sample(index)
+        assert packet is not None and packet["proto"] in (6, 17), item
+    found = verify(rulesets, HOST, done, in_kernel=False)
+    assert found.decisions == found.reached > 1 and not found.unreached
+
+
 def test_lists_that_are_too_long_prove_nothing() -> None:
     one = Decision(Cube(), DROP)
     regions = Regions(DecisionList(Kind.IPV4, (one,) * 300), PLACE)
