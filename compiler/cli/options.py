@@ -96,10 +96,10 @@ def given_options(interface: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(
-            interface: str | None, family: str | None, assume: str, host_file: str | None,
+            interface: str | None, four: bool, six: bool, assume: str, host_file: str | None,
             ipset_file: str | None, **others: Any,
         ) -> Any:  # fmt: skip
-            own = Family(family) if family else None
+            own = _family(four, six)
             if interface is not None and not _IFNAME.fullmatch(interface):
                 hint = "it has 1 to 15 characters, none of them a blank or /"
                 raise UserError(f"{interface!r} is no name of an interface", hint)
@@ -122,17 +122,26 @@ def given_options(interface: str) -> Callable[[Command], Command]:
 
 
 _FAMILY = (
-    click.option("-4", "family", flag_value="ipv4", help="the rules are iptables-save's"),
-    click.option("-6", "family", flag_value="ipv6", help="the rules are ip6tables-save's"),
+    click.option("-4", "four", is_flag=True, help="the rules are iptables-save's"),
+    click.option("-6", "six", is_flag=True, help="the rules are ip6tables-save's"),
 )
+
+
+def _family(four: bool, six: bool) -> Family | None:
+    if four and six:
+        raise UserError(
+            "-4 and -6 contradict each other",
+            "of rules of both families, leave both out: they say whose they are",
+        )
+    return Family.IPV4 if four else Family.IPV6 if six else None
 
 
 def family_options(command: Command) -> Command:
     """The command gets `family`, a Family or None."""
 
     @functools.wraps(command)
-    def run(family: str | None, **others: Any) -> Any:
-        return command(family=Family(family) if family else None, **others)
+    def run(four: bool, six: bool, **others: Any) -> Any:
+        return command(family=_family(four, six), **others)
 
     return _with(run, *_FAMILY)
 

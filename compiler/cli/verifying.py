@@ -51,6 +51,8 @@ def verify_command(
     may be of both families, in one file or in two.
 
     As root the compiled program runs in the kernel, attached to nothing. Exit status 1 on a disagreement."""
+    if on_wire and only_plan:
+        raise UserError("--kernel sends frames through the program, and --plan makes none", "leave one out")
     reading = read_rules(rules, given.family)
     rulesets = reading.rulesets
     facts = given.host()

@@ -136,3 +136,11 @@ def test_an_option_without_its_match_is_named() -> None:
     )
     done = fine("explain", "-", "tcp any > me", input=text)
     assert "--sport 5: no match on this rule has it\n" in done.stdout
+
+
+def test_contradictions_are_refused() -> None:
+    for words in (("compile", "-"), ("verify", "-", "--plan"), ("explain", "-", "tcp any > me:22")):
+        done = xdptables(*words, "-4", "-6", input=REJECT)
+        assert done.returncode == 1 and "-4 and -6 contradict each other\n    hint: " in done.stderr
+    done = xdptables("verify", "-", "--kernel", "--plan", input=REJECT)
+    assert done.returncode == 1 and "--plan makes none\n    hint: leave one out" in done.stderr
