@@ -3,9 +3,9 @@
     PROTOCOL SOURCE > DESTINATION WORD…
 
 PROTOCOL: tcp, udp, icmp, … or `proto 47`. SOURCE, DESTINATION: an address, with `:port` where the protocol
-has ports (IPv6 in brackets then), `me` for the host, `any` for somebody else. The words: `WORDS` below. What
-`xdptables verify` prints is written in it. A frame as hex digits is taken as it is, an IP packet gets an
-Ethernet header; with the offsets that tcpdump -x prints before each line, or without.
+has ports (a number or a service; IPv6 in brackets then), `me` for the host, `any` for another. The words:
+`WORDS` below. What `xdptables verify` prints is written in it. A frame as hex digits is taken as it is, an IP
+packet gets an Ethernet header; with the offsets that tcpdump -x prints before each line, or without.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ..fields import Family
 from ..reference.connection import State
 from ..reference.packet import Unreadable, parse
+from ..rules.names import service_port
 from ..source import Diagnostic, InputError, Source, Span
 from ..verify.build import Spec, build
 from ..verify.model import Place
@@ -145,6 +146,7 @@ class _Reader:
             address, port = bracket[1], bracket[2]
         elif word.count(":") > 1:  # a bare IPv6 address
             address, port = word, None
+            self._unlike_a_port(word, proto)
         else:
             address, _, rest = word.partition(":")
             port = rest if ":" in word else None
@@ -153,9 +155,24 @@ class _Reader:
             return
         if proto not in WITH_PORTS:
             raise self.fail(*_NEEDS_PORTS)
-        if not port.isdigit() or int(port) > 65535:
-            raise self.fail(f"{port!r} is no port", "a number from 0 to 65535")
-        self.spec["sport" if name == "src" else "dport"] = int(port)
+        try:
+            number = service_port(port)
+        except (ValueError, LookupError) as e:
+            raise self.fail(f"{port!r} is no port", "a number from 0 to 65535, or a service: ssh") from e
+        self.spec["sport" if name == "src" else "dport"] = number
+
+    def _unlike_a_port(self, word: str, proto: int) -> None:
+        """2001:db8::2:22 is an address; whoever writes it for tcp is more likely to mean a port."""
+        front, _, last = word.rpartition(":")
+        fragment = any(w.lower() == "fragment" for w, _ in self.words)  # has no ports
+        if proto not in WITH_PORTS or fragment or not last.isdigit():
+            return
+        try:
+            ipaddress.IPv6Address(front)
+        except ValueError:
+            return
+        hint = f"[{front}]:{last} has port {last}, [{word}] has none"
+        raise self.fail(f"{word!r} may be an address, or one with a port", hint)
 
     def _address(self, name: str, text: str) -> None:
         if text in ("me", "any"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from xdptables.explain.language import read_packet
@@ -34,6 +36,24 @@ def test_names_for_the_host_and_others() -> None:
     six = packet("udp [2001:db8::5]:7 > [2001:db8::1]:53")
     assert six.ports == (7, 53) and six.bits == 128
     assert packet("icmp6 2001:db8::5 > me").dst == int("20010db8000000000000000000000001", 16)
+
+
+def test_ports_by_name() -> None:
+    assert packet("tcp any:https > me:ssh").ports == (443, 22)
+    assert packet("udp [2001:db8::5]:domain > me:SNMP").ports == (53, 161)
+
+
+def test_brackets_tell_a_port_from_a_part_of_the_address() -> None:
+    for text, dst, port in (
+        ("[2001:db8::2]:22", "2001:db8::2", 22), ("[2001:db8::2:22]", "2001:db8::2:22", 50000),
+        ("2001:db8::1", "2001:db8::1", 50000), ("1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8", 50000),
+        ("2001:db8::2:ab", "2001:db8::2:ab", 50000),
+    ):  # fmt: skip
+        p = packet(f"tcp 2001:db8::1 > {text}")
+        assert (p.dst, p.ports and p.ports[1]) == (int(ip_address(dst)), port)
+    # Where there are no ports there is no doubt.
+    for text in ("icmp6 2001:db8::1 > 2001:db8::2:22", "tcp 2001:db8::1 > 2001:db8::2:22 fragment later"):
+        assert packet(text).dst == int(ip_address("2001:db8::2:22"))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +131,8 @@ def test_fragments_of_ipv6_are_told_apart() -> None:
         ("tcp 1.2.3 > me", 5, "no address"),
         ("tcp any me", 9, "`>` is expected"),
         ("tcp any:70000 > me", 5, "no port"),
+        ("tcp any > me:nothing", 11, "no port"),
+        ("tcp 2001:db8::1 > 2001:db8::2:22", 19, "may be an address, or one with a port"),
         ("icmp any > me:7", 12, "no ports"),
         ("tcp 1.2.3.4 > 2001:db8::1", 15, "different families"),
         ("tcp any > me:22 sin", 17, "not known here"),
