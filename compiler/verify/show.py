@@ -67,6 +67,8 @@ def _show_wire(wire: Wire, line: Any) -> None:
     line("", f"the program dropped {wire.dropped} of them" + (", with the same result" if wire.ok else ""))
     if wire.known:
         line("", f"{wire.known} more of flows with an entry in conntrack: {wire.known_came} came through")
+    if not wire.came and not wire.known_came:
+        line("", "nothing comes through at all, so this shows little: is -i the right interface?", "yellow")
     for word, frames, what in (
         ("WRONG", wire.lost, "netfilter lets through what is gone with the program"),
         ("WRONG", wire.gained, "the program makes netfilter let through what it would have dropped"),

@@ -56,6 +56,14 @@ def test_what_has_an_entry_comes_through(family: str) -> None:
 
 
 @as_root
+def test_a_run_that_shows_little_says_so() -> None:
+    """The answers come in elsewhere."""
+    for rules, some in ((ANSWERS_ONLY, False), (ANSWERS_ONLY.replace("-m conn", "-i wan0 -m conn"), True)):
+        done = fine("verify", "-", "-i", "eth0", "--kernel", "--frames", "60", input=rules)
+        assert ("nothing comes through at all" in done.stdout) == some, done.stdout
+
+
+@as_root
 def test_a_program_that_does_not_ask_conntrack_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def unasked(*args: Any, **kwargs: Any) -> Compiled:
         done = compile_rules(*args, **kwargs)
