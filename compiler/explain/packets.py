@@ -71,7 +71,7 @@ class Explainer:
         self.rulesets, self.host, self.compiled = rulesets, host, compiled
         self.subject = PlanSubject(compiled.plan, host)
         # As the walk made them, the lists still say what leaves a packet to netfilter.
-        self.reasons = PlanSubject(replace(compiled.plan, lists=compiled.lists), host)
+        self.reasons = PlanSubject(replace(compiled.plan, lists=compiled.lists, tables=None), host)
         self.mac = bytes.fromhex(host.interface.mac.replace(":", ""))
         self.families = {r.family for r in rulesets}
 
@@ -85,7 +85,8 @@ class Explainer:
         ruling = self.subject.ruling(frame)
         if not ruling.drop:
             reason = self.reasons.ruling(frame)
-            ruling = replace(reason, drop=False, why=_DID_NOT_FIT if reason.drop else reason.why)
+            late = planned.TOO_MANY_STEPS if ruling.why == planned.TOO_MANY_STEPS else _DID_NOT_FIT
+            ruling = replace(reason, drop=False, why=late if reason.drop else reason.why)
         try:
             packet = parse(frame)
         except Unreadable as e:

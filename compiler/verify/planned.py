@@ -25,6 +25,10 @@ _WITH_PORTS = (6, 17, 136, 33, 132)
 _EXTENSIONS, _WALKED = {0: 1, 43: 2, 60: 4}, 5
 
 
+#: Why a packet passes that the rules drop.
+TOO_MANY_STEPS = "its look-up takes more steps than the program has"
+
+
 class Passes(Exception):
     """No decision list is asked. The message says why."""
 
@@ -226,7 +230,7 @@ class PlanSubject:
 
         if look_up(self.plan.tables, kind, parsed.fields) != PASS:
             return found
-        return replace(found, drop=None, cause=None, why="its look-up takes more steps than the program has")
+        return replace(found, drop=None, cause=None, why=TOO_MANY_STEPS)
 
     def _kept(self, parsed: Parsed, drop: Drop, gated: bool) -> str:
         """Why the program passes what its list drops."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from judge.rulesets import RULESETS
+from xdptables.emit.engine import EngineRequest
 from xdptables.explain.packets import Explained, Explainer, adopt
 from xdptables.explain.path import End, follow
 from xdptables.explain.show import in_netfilter, in_xdp, to_data
@@ -21,6 +22,7 @@ from xdptables.source import Source
 from xdptables.verify.build import build
 from xdptables.verify.derive import derive
 from xdptables.verify.place import settle
+from xdptables.verify.planned import TOO_MANY_STEPS
 
 HOST, PLACE = settle(PLAIN_HOST, "wan0")
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.rules"))
@@ -225,3 +227,23 @@ def test_ten_thousand_rules_and_a_decision_that_did_not_fit() -> None:
     policy = explained(table(*body))
     assert in_netfilter(policy) == "accepts it by the policy of filter INPUT"
     assert ":INPUT ACCEPT (policy)" in in_xdp(policy)
+
+
+def test_a_look_up_that_takes_too_long_is_the_reason() -> None:
+    """Of a packet that the rules drop, with the rule that does."""
+    targets = ("DROP", "ACCEPT", "RETURN")
+    body = [
+        f"-A {chain} {tests}"
+        for n in range(1, 120)
+        for chain, tests in (
+            (f"c{n % 2}", f"-s 198.51.100.{n} -p tcp -m tcp --dport {n} -j {targets[n % 3]}"),
+            ("INPUT", f"-m tos --tos {n % 8 * 4:#x}/0xff -j c{n % 2}"),
+        )
+    ]
+    text = "\n".join(("*filter", ":INPUT DROP [0:0]", ":c0 - [0:0]", ":c1 - [0:0]", *body, "COMMIT", ""))
+    rulesets = read_rulesets(Source("rules", text), Family.IPV4)
+    made = compile_rules(rulesets, HOST, engine=EngineRequest("tables", halvings=5))
+    explainer = Explainer(rulesets, HOST, made)
+    found = [explainer.explain(build(Family.IPV4, {"tos": n, "dport": 200}, PLACE)) for n in (0, 4, 8)]
+    late = [f for f in found if TOO_MANY_STEPS in f.ruling.why]
+    assert late and all(f.ruling.cause is not None and not f.ruling.drop for f in late)
