@@ -40,6 +40,11 @@ class Cause:
         return self.span.place if self.span else "policy"
 
     @property
+    def stated(self) -> str:
+        """Where it stands and what it says; of a policy that no line states the latter alone."""
+        return f"{self.place}: {self.text}" if self.line else self.text
+
+    @property
     def text(self) -> str:
         if self.rule:
             return self.rule.text

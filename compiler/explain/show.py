@@ -119,9 +119,7 @@ def _accepted_by_state(found: Explained) -> bool:
 
 
 def _cause(cause: Cause | None) -> str:
-    if cause is None:
-        return "no rule"
-    return f"{cause.place}: {cause.text}" if cause.line else cause.text
+    return "no rule" if cause is None else cause.stated
 
 
 def decider(found: Explained) -> str:

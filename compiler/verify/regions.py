@@ -16,6 +16,7 @@ from ..decisions.model import DecisionList, Skip
 from ..fields import FIELDS, Family
 from ..intervals import IntervalSet
 from ..matches.condition import Cube, Region
+from ..passes.narrow import LOOKED_UP
 from .build import PLACE, Spec
 from .model import Place
 from .planned import Fields, evaluate
@@ -88,7 +89,7 @@ class Regions:
     def possible(self, cube: Cube) -> Cube | None:
         """What can be in one packet: ports only under their protocols, and so on."""
         wanted = {n for n in cube.fields if n in _PROTOCOLS}
-        protocols = _LOOKED_UP if self.list.kind.no_entry else _ALL
+        protocols = LOOKED_UP if self.list.kind.no_entry else _ALL
         if not wanted and protocols is _ALL:
             return cube
         for name in wanted:
@@ -167,7 +168,6 @@ def _set(*values: int) -> IntervalSet:
 
 
 _ALL = IntervalSet.full(8)
-_LOOKED_UP = _set(6, 17)  # only of these conntrack can be asked
 #: Fields that only some protocols have; in others they read as 0.
 _PROTOCOLS = {
     "sport": _set(6, 17, 33, 132, 136),

@@ -165,9 +165,7 @@ def _by_cause(disagreements: tuple[Disagreement, ...]) -> dict[Cause | None, lis
 
 
 def _named(cause: Cause | None) -> str:
-    if cause is None:
-        return "a rule"
-    return f"{escape(cause.place)}: {escape(cause.text)}" if cause.line else escape(cause.text)
+    return "a rule" if cause is None else escape(cause.stated)
 
 
 def _judgement(outcome: Outcome) -> str:
