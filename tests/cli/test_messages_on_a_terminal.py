@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pty
 import struct
 import subprocess
 import sys
 import termios
 
+from cli.terminal import shown, terminal
+
 RULES = f"*filter\n-A INPUT -m comment --comment {'x' * 120} -s 1.2.3.400 -j DROP\nCOMMIT\n"
 
 
-def shown(columns: int) -> list[str]:
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    try:
-        command = [sys.executable, "-m", "xdptables", "compile", "-"]
-        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+def lines(columns: int) -> list[str]:
+    command = [sys.executable, "-m", "xdptables", "compile", "-"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+    with terminal() as (ours, theirs):
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         subprocess.run(
             command, input=RULES.encode(), stdout=theirs, stderr=theirs, env=environment, check=False
         )
-        os.close(theirs)
-        text = b""
-        while True:
-            try:
-                text += os.read(ours, 65536)
-            except OSError:  # the other end is closed and all is read
-                return text.decode().replace("\r", "").splitlines()
-    finally:
-        os.close(ours)
+        return shown(ours, theirs).replace("\r", "").splitlines()
 
 
 def test_a_long_line_is_shown_around_the_place() -> None:
     for columns in (50, 80, 130):
-        _, line, caret, hint = shown(columns)
+        _, line, caret, hint = lines(columns)
         assert len(line) <= columns and line[caret.index("^") :].startswith("1.2.3.400 -j")
         assert hint.startswith("    hint: ")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
+
+from cli.terminal import shown, terminal
 
 CODE = """
 import sys, time
@@ -19,25 +19,16 @@ print("done")
 
 def on_a_terminal(after: float) -> tuple[str, str]:
     """Standard output, and what the terminal shows."""
-    ours, theirs = pty.openpty()
-    try:
+    with terminal() as (ours, theirs):
         done = subprocess.run(
             [sys.executable, "-c", CODE, str(after)], stdout=subprocess.PIPE, stderr=theirs, check=True
         )
-        os.close(theirs)
-        shown = b""
-        while True:
-            try:
-                shown += os.read(ours, 65536)
-            except OSError:  # the other end is closed and all is read
-                return done.stdout.decode(), shown.decode()
-    finally:
-        os.close(ours)
+        return done.stdout.decode(), shown(ours, theirs)
 
 
 def test_what_takes_long_is_shown() -> None:
-    printed, shown = on_a_terminal(0.01)
-    assert "deciding" in shown
+    printed, seen = on_a_terminal(0.01)
+    assert "deciding" in seen
     assert printed == "done\n"
 
 

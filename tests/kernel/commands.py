@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from test_kernel_load import attached, do_unload
 
 from netns import NetnsPair
+from pace import within
 from xdptables.cli.main import main
 
 RULES = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -s 198.51.100.0/24 -j DROP\nCOMMIT\n"
@@ -87,13 +87,7 @@ def _run_main(argv: list[str]) -> None:
     os._exit(code)
 
 
-def eventually(look: Callable[[], Any], what: str) -> Any:
-    until = time.monotonic() + _SECONDS
-    while time.monotonic() < until:
-        if got := look():
-            return got
-        time.sleep(0.05)
-    raise AssertionError(f"not within {_SECONDS} s: {what}")
+eventually = functools.partial(within, _SECONDS)
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from judge.traffic import connected, echoes, serve
 from netns import NetnsPair
-from pace import seconds
+from pace import seconds, within
 from xdptables.fields import Family
 from xdptables.verify.build import build
 from xdptables.verify.model import Place
@@ -40,13 +41,7 @@ def status(pair: NetnsPair) -> dict | None:
     return found[0] if found else None
 
 
-def eventually(look, what: str):
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        if got := look():
-            return got
-        time.sleep(0.1)
-    raise AssertionError(f"not within {SECONDS} s: {what}")
+eventually = functools.partial(within, SECONDS)
 
 
 @contextlib.contextmanager
